@@ -1,0 +1,59 @@
+//! The kernel command line: what to do with the driver.
+
+use alloc::format;
+use alloc::string::String;
+
+use crate::image::{Image, LoadError};
+use crate::pnp::resources::Kind;
+use crate::qemu::Outcome;
+use crate::scenario;
+
+/// How the bed is used, for a command line that it does not understand.
+const USAGE: &str =
+    "commands: demo interrupt=message|line; run interrupt=message|line; test NAME; list";
+
+/// Does what the command line says.
+pub(crate) fn run(line: &str, image: Option<Result<Image, LoadError>>) -> Outcome {
+    let mut words = line.split_whitespace().filter(|word| !word.starts_with("driver="));
+    let command = words.next().unwrap_or_default();
+    if command == "list" {
+        for test in scenario::tests() {
+            crate::say!("test {}", test.name);
+        }
+        return Outcome::Success;
+    }
+    let image = match image {
+        Some(Ok(image)) => image,
+        Some(Err(why)) => return failed(&format!("the driver is not loaded: {why}")),
+        None => return failed("there is no driver; give one as -initrd"),
+    };
+    let result = match command {
+        "demo" => kind(words.next()).and_then(|kind| scenario::demo(image, kind)),
+        "run" => kind(words.next()).and_then(|kind| scenario::run(image, kind)),
+        "test" => {
+            let name = words.next().unwrap_or_default();
+            match scenario::tests().find(|test| test.name == name) {
+                Some(test) => (test.run)(image),
+                None => Err(format!("there is no test {name:?}")),
+            }
+        }
+        _ => Err(format!("{line:?} is no command. {USAGE}")),
+    };
+    match result {
+        Ok(()) => Outcome::Success,
+        Err(why) => failed(&why),
+    }
+}
+
+fn kind(word: Option<&str>) -> Result<Kind, String> {
+    match word {
+        Some("interrupt=message") | None => Ok(Kind::Message),
+        Some("interrupt=line") => Ok(Kind::Line),
+        Some(other) => Err(format!("{other:?} is no choice of interrupt. {USAGE}")),
+    }
+}
+
+fn failed(why: &str) -> Outcome {
+    crate::say!("FAILED: {why}");
+    Outcome::Failure
+}

@@ -1,0 +1,298 @@
+//! Requests: how an IRP goes down a stack of drivers, comes back up by completion routines, and is
+//! cancelled.
+
+use alloc::alloc::{Layout, alloc_zeroed};
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+use core::sync::atomic::{AtomicPtr, AtomicU8, Ordering};
+
+use wdm_interrupt_model::nt::{
+    DISPATCH_LEVEL, DRIVER_CANCEL, IO_STACK_LOCATION, IO_TYPE_IRP, IRP, NTSTATUS, PDEVICE_OBJECT,
+    PIO_STACK_LOCATION, PIRP, SL_INVOKE_ON_CANCEL, SL_INVOKE_ON_ERROR, SL_INVOKE_ON_SUCCESS,
+    SL_PENDING_RETURNED, STATUS_MORE_PROCESSING_REQUIRED, STATUS_PENDING,
+};
+
+use super::device;
+use crate::irql;
+use crate::kernel::cancel_lock;
+use crate::sync::Lock;
+use crate::verify::{Rule, at_most, broken};
+
+/// What is called when an IRP has gone all the way up.
+type Completed = Box<dyn FnOnce(PIRP) + Send>;
+
+/// What the bed knows of an IRP.
+struct Known {
+    bytes: usize,
+    completed: bool,
+    gone: bool,
+    then: Option<Completed>,
+}
+
+static IRPS: Lock<BTreeMap<usize, Known>> = Lock::new(BTreeMap::new());
+
+const POISON: u8 = 0xdd;
+
+/// Makes an IRP for a stack of so many drivers.
+pub(crate) fn allocate(stack_size: i8, then: Option<Completed>) -> PIRP {
+    let bytes = size_of::<IRP>() + stack_size as usize * size_of::<IO_STACK_LOCATION>();
+    let layout = Layout::from_size_align(bytes, 16).expect("an IRP is a valid layout");
+    // SAFETY: the layout is not empty.
+    let memory = unsafe { alloc_zeroed(layout) };
+    assert!(!memory.is_null(), "there is no memory for an IRP");
+    let irp = memory.cast::<IRP>();
+    // SAFETY: zeroed memory of an IRP's size that nobody else has.
+    let object = unsafe { &mut *irp };
+    object.Type = IO_TYPE_IRP as i16;
+    object.Size = bytes as u16;
+    object.StackCount = stack_size;
+    object.CurrentLocation = stack_size + 1;
+    // SAFETY: the stack locations follow the IRP in the same allocation; this is one past the last.
+    let past_last = unsafe { irp.add(1).cast::<IO_STACK_LOCATION>().add(stack_size as usize) };
+    set_current(irp, past_last);
+    IRPS.lock().insert(irp.addr(), Known { bytes, completed: false, gone: false, then });
+    irp
+}
+
+/// Ends an IRP. Its memory is poisoned and kept, so that writing to it is noticed.
+pub(crate) fn free(irp: PIRP) {
+    let mut irps = IRPS.lock();
+    let Some(known) = irps.get_mut(&irp.addr()).filter(|known| !known.gone) else {
+        drop(irps);
+        broken(Rule::IrpFreed, "IoFreeIrp", format_args!("{irp:p} is no IRP, or is gone already"));
+    };
+    known.gone = true;
+    let bytes = known.bytes;
+    drop(irps);
+    // SAFETY: the IRP's own memory, which is never given back.
+    unsafe { core::ptr::write_bytes(irp.cast::<u8>(), POISON, bytes) };
+}
+
+/// Checks at the end of a run that nobody wrote to an IRP that was gone; says how many are not gone.
+pub(crate) fn left() -> usize {
+    let irps = IRPS.lock();
+    for (address, known) in irps.iter().filter(|(_, known)| known.gone) {
+        // SAFETY: IRPs' memory is never given back.
+        let bytes = unsafe { core::slice::from_raw_parts(*address as *const u8, known.bytes) };
+        if let Some(offset) = bytes.iter().position(|byte| *byte != POISON) {
+            broken(
+                Rule::IrpFreed,
+                "the check at the end",
+                format_args!("byte {offset} of IRP {address:#x} was written"),
+            );
+        }
+    }
+    irps.values().filter(|known| !known.gone).count()
+}
+
+/// The IRP's current stack location.
+pub(crate) fn current(irp: PIRP) -> PIO_STACK_LOCATION {
+    // SAFETY: the IRP exists, and the overlay is the member in use outside APCs.
+    unsafe { (*irp).Tail.Overlay.__bindgen_anon_2.__bindgen_anon_1.CurrentStackLocation }
+}
+
+fn set_current(irp: PIRP, location: PIO_STACK_LOCATION) {
+    // SAFETY: the IRP exists.
+    unsafe {
+        (*irp).Tail.Overlay.__bindgen_anon_2.__bindgen_anon_1.CurrentStackLocation = location;
+    }
+}
+
+/// The stack location of the next lower driver.
+pub(crate) fn next(irp: PIRP) -> PIO_STACK_LOCATION {
+    // SAFETY: the caller has checked, or knows, that there is a lower location.
+    unsafe { current(irp).sub(1) }
+}
+
+/// The status in an IRP's status block.
+pub(crate) fn status(irp: PIRP) -> NTSTATUS {
+    // SAFETY: the IRP exists; the status is the member that kernel code uses.
+    unsafe { (*irp).IoStatus.__bindgen_anon_1.Status }
+}
+
+/// What IofCallDriver does.
+///
+/// # Safety
+///
+/// `device` and `irp` exist, and the caller has the IRP.
+pub(crate) unsafe fn call(device: PDEVICE_OBJECT, irp: PIRP) -> NTSTATUS {
+    const CALL: &str = "IofCallDriver";
+    at_most(DISPATCH_LEVEL as u8, CALL);
+    device::check(device, CALL);
+    check(irp, CALL);
+    // SAFETY: the IRP exists and is the caller's.
+    let object = unsafe { &mut *irp };
+    if object.CurrentLocation <= 1 {
+        broken(Rule::IrpStack, CALL, format_args!("the IRP has no stack location left"));
+    }
+    object.CurrentLocation -= 1;
+    let location = next(irp);
+    set_current(irp, location);
+    // SAFETY: the location is within the IRP, as `CurrentLocation` said.
+    let location = unsafe { &mut *location };
+    location.DeviceObject = device;
+    let major = usize::from(location.MajorFunction);
+    // SAFETY: the device exists.
+    let driver = unsafe { (*device).DriverObject };
+    // SAFETY: driver objects stay for ever.
+    let routine = unsafe { (*driver).MajorFunction.get(major).copied().flatten() };
+    let Some(routine) = routine else {
+        broken(Rule::IrpStack, CALL, format_args!("there is no major function {major}"));
+    };
+    let before = irql::current();
+    // SAFETY: the driver registered the routine for these arguments.
+    let status = unsafe { routine(device, irp) };
+    if irql::current() != before {
+        broken(
+            Rule::DispatchState,
+            CALL,
+            format_args!("the routine for major function {major} was called at IRQL {before}"),
+        );
+    }
+    status
+}
+
+fn check(irp: PIRP, call: &str) {
+    let irps = IRPS.lock();
+    let state = irps.get(&irp.addr()).map(|known| (known.completed, known.gone));
+    drop(irps);
+    match state {
+        Some((false, false)) => {}
+        Some(_) => {
+            broken(Rule::IrpCompletion, call, format_args!("the IRP {irp:p} was completed already"))
+        }
+        None => broken(Rule::IrpCompletion, call, format_args!("{irp:p} is no IRP")),
+    }
+}
+
+/// Sets the result and completes, as a driver of the bed's own does; returns the status.
+pub(crate) fn complete(irp: PIRP, status: NTSTATUS, information: u64) -> NTSTATUS {
+    // SAFETY: the caller has the IRP.
+    let object = unsafe { &mut *irp };
+    object.IoStatus.__bindgen_anon_1.Status = status;
+    object.IoStatus.Information = information;
+    // SAFETY: as above.
+    unsafe { finish(irp) };
+    status
+}
+
+/// What IofCompleteRequest does.
+///
+/// # Safety
+///
+/// The caller has the IRP and gives it up.
+pub(crate) unsafe fn finish(irp: PIRP) {
+    const CALL: &str = "IofCompleteRequest";
+    at_most(DISPATCH_LEVEL as u8, CALL);
+    check(irp, CALL);
+    // SAFETY: the IRP exists and is the caller's.
+    let object = unsafe { &mut *irp };
+    if status(irp) == STATUS_PENDING {
+        broken(Rule::IrpCompletion, CALL, format_args!("the status is STATUS_PENDING"));
+    }
+    if object.CancelRoutine.is_some() {
+        broken(Rule::IrpCancel, CALL, format_args!("the cancel routine is still set"));
+    }
+    if object.CurrentLocation > object.StackCount {
+        broken(Rule::IrpCompletion, CALL, format_args!("no driver has this IRP"));
+    }
+    while object.CurrentLocation <= object.StackCount {
+        let location = current(irp);
+        // SAFETY: the location is within the IRP; it is copied because the routine may reuse it.
+        let above = unsafe { *location };
+        object.CurrentLocation += 1;
+        // SAFETY: at most one past the last location.
+        set_current(irp, unsafe { location.add(1) });
+        let control = u32::from(above.Control);
+        object.PendingReturned = u8::from(control & SL_PENDING_RETURNED != 0);
+        let success = status(irp) >= 0;
+        let invoke = (success && control & SL_INVOKE_ON_SUCCESS != 0)
+            || (!success && control & SL_INVOKE_ON_ERROR != 0)
+            || (object.Cancel != 0 && control & SL_INVOKE_ON_CANCEL != 0);
+        let at_top = object.CurrentLocation > object.StackCount;
+        match above.CompletionRoutine {
+            Some(routine) if invoke => {
+                let device = if at_top {
+                    core::ptr::null_mut()
+                } else {
+                    // SAFETY: the current location is within the IRP.
+                    unsafe { (*current(irp)).DeviceObject }
+                };
+                // SAFETY: the driver above set the routine and its context for this IRP.
+                let result = unsafe { routine(device, irp, above.Context) };
+                if result == STATUS_MORE_PROCESSING_REQUIRED {
+                    return;
+                }
+            }
+            _ if object.PendingReturned != 0 && !at_top => mark_pending(irp),
+            _ => {}
+        }
+    }
+    let then = IRPS.lock().get_mut(&irp.addr()).and_then(|known| {
+        known.completed = true;
+        known.then.take()
+    });
+    if let Some(then) = then {
+        then(irp);
+    }
+}
+
+/// What IoMarkIrpPending does.
+pub(crate) fn mark_pending(irp: PIRP) {
+    // SAFETY: the caller has the IRP, whose current location is a driver's.
+    unsafe { (*current(irp)).Control |= SL_PENDING_RETURNED as u8 };
+}
+
+/// What IoSetCancelRoutine does: one atomic exchange.
+///
+/// # Safety
+///
+/// The IRP exists.
+pub(crate) unsafe fn set_cancel_routine(
+    irp: PIRP,
+    routine: Option<DRIVER_CANCEL>,
+) -> Option<DRIVER_CANCEL> {
+    // SAFETY: the member is pointer-sized, aligned, and only accessed atomically while the IRP can
+    // be cancelled.
+    let member = unsafe { AtomicPtr::<()>::from_ptr((&raw mut (*irp).CancelRoutine).cast()) };
+    let new = routine.map_or(core::ptr::null_mut(), |routine| routine as *mut ());
+    let old = member.swap(new, Ordering::AcqRel);
+    // SAFETY: the member holds NULL or a cancel routine, which is what the option is made of.
+    unsafe { core::mem::transmute::<*mut (), Option<DRIVER_CANCEL>>(old) }
+}
+
+/// Whether the IRP was cancelled.
+///
+/// # Safety
+///
+/// The IRP exists.
+pub(crate) unsafe fn is_cancelled(irp: PIRP) -> bool {
+    // SAFETY: the member is a byte that several processors access.
+    let member = unsafe { AtomicU8::from_ptr(&raw mut (*irp).Cancel) };
+    member.load(Ordering::Acquire) != 0
+}
+
+/// What IoCancelIrp does; says whether there was a cancel routine to call.
+///
+/// # Safety
+///
+/// The IRP stays until this returns.
+pub(crate) unsafe fn cancel(irp: PIRP) -> bool {
+    at_most(DISPATCH_LEVEL as u8, "IoCancelIrp");
+    let irql = cancel_lock::acquire();
+    // SAFETY: the caller keeps the IRP; the member is a byte that several processors access.
+    let member = unsafe { AtomicU8::from_ptr(&raw mut (*irp).Cancel) };
+    member.store(1, Ordering::Release);
+    // SAFETY: the caller keeps the IRP.
+    let Some(routine) = (unsafe { set_cancel_routine(irp, None) }) else {
+        cancel_lock::release(irql);
+        return false;
+    };
+    // SAFETY: the caller keeps the IRP; the routine belongs to the driver that has it.
+    unsafe { (*irp).CancelIrql = irql };
+    // SAFETY: the IRP is with a driver, so its current location is a driver's.
+    let device = unsafe { (*current(irp)).DeviceObject };
+    // SAFETY: the driver set the routine for this IRP; it releases the cancel lock.
+    unsafe { routine(device, irp) };
+    true
+}

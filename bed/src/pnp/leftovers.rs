@@ -1,0 +1,42 @@
+//! What a driver left behind: nothing, or the run ends.
+
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use super::Driver;
+use crate::io::{device, interface, irp, remove_lock, work};
+use crate::kernel::{EXECUTIVE, registers};
+use crate::verify::{Rule, broken};
+
+/// Everything that is left, in words.
+pub(crate) fn find(driver: &Driver) -> Vec<String> {
+    let mut found = Vec::new();
+    let left = EXECUTIVE.left_behind();
+    if !left.is_empty() {
+        found.push(format!("{left}"));
+    }
+    let counts = [
+        (device::count(driver.object()), "device objects"),
+        (registers::left(), "mapped registers"),
+        (interface::left(), "enabled device interfaces"),
+        (work::left(), "work items"),
+        (irp::left(), "requests"),
+        (remove_lock::left(), "holds of remove locks"),
+    ];
+    found.extend(
+        counts
+            .iter()
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, what)| format!("{count} {what}")),
+    );
+    found
+}
+
+/// Ends the run if anything is left.
+pub(crate) fn require_nothing(driver: &Driver) {
+    let found = find(driver);
+    if !found.is_empty() {
+        broken(Rule::LeftBehind, "the driver's unload", format_args!("{}", found.join("; ")));
+    }
+}

@@ -1,0 +1,200 @@
+//! Resource lists, raw and translated, as START brings them.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt;
+
+use wdm_interrupt_model::executive::Assigned;
+use wdm_interrupt_model::nt::{
+    CM_PARTIAL_RESOURCE_DESCRIPTOR, CM_RESOURCE_INTERRUPT_LATCHED,
+    CM_RESOURCE_INTERRUPT_LEVEL_SENSITIVE, CM_RESOURCE_INTERRUPT_MESSAGE, CM_RESOURCE_LIST,
+    CmResourceTypeInterrupt, CmResourceTypeMemory,
+};
+
+use super::node::Node;
+use super::routes;
+use crate::pci::Memory;
+
+/// What kind of interrupt a device gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Message,
+    Line,
+    /// None at all.
+    Nothing,
+}
+
+/// What a device is given at a START.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Choice {
+    pub(crate) kind: Kind,
+    pub(crate) irql: u8,
+    pub(crate) processor: usize,
+}
+
+/// The resources of one START.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Resources {
+    pub(crate) memory: Vec<Memory>,
+    pub(crate) interrupt: Option<Interrupt>,
+}
+
+/// An interrupt as assigned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Interrupt {
+    pub(crate) assigned: Assigned,
+    pub(crate) processor: usize,
+}
+
+impl Interrupt {
+    /// Its vector.
+    pub(crate) const fn vector(&self) -> u32 {
+        self.assigned.vector()
+    }
+}
+
+impl fmt::Display for Interrupt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let vector = self.vector();
+        let processor = self.processor;
+        match self.assigned {
+            Assigned::Line { irql, gsi, .. } => write!(
+                f,
+                "line {gsi} (level, shared), vector {vector:#x}, IRQL {irql}, processor {processor}"
+            ),
+            Assigned::Message { irql, address, data, .. } => write!(
+                f,
+                "message ({data:#x} to {address:#x}), vector {vector:#x}, IRQL {irql}, processor {processor}"
+            ),
+        }
+    }
+}
+
+impl Resources {
+    /// Takes what a device gets. `None` if there is no such interrupt for it.
+    pub(crate) fn take(node: &Arc<Node>, choice: Choice) -> Option<Self> {
+        let memory = node.function().memory.clone();
+        let interrupt = match choice.kind {
+            Kind::Nothing => None,
+            Kind::Line => {
+                let gsi = node.function().line()?;
+                let (vector, processor) =
+                    routes::take_line(node, gsi, choice.irql, choice.processor)?;
+                let assigned = Assigned::Line {
+                    vector,
+                    irql: (vector >> 4) as u8,
+                    latched: false,
+                    shared: true,
+                    gsi,
+                    affinity: 1 << processor,
+                    group: 0,
+                };
+                Some(Interrupt { assigned, processor })
+            }
+            Kind::Message => {
+                if !node.function().has_message() {
+                    return None;
+                }
+                let vector = routes::take_message(node, choice.irql, choice.processor)?;
+                let (address, data) = routes::message(vector, choice.processor);
+                let assigned = Assigned::Message {
+                    vector,
+                    irql: choice.irql,
+                    address,
+                    data,
+                    affinity: 1 << choice.processor,
+                    group: 0,
+                };
+                Some(Interrupt { assigned, processor: choice.processor })
+            }
+        };
+        Some(Self { memory, interrupt })
+    }
+
+    /// The raw list: what the bus needs.
+    pub(crate) fn raw(&self) -> List {
+        List::new(self.descriptors(false))
+    }
+
+    /// The translated list: what the system needs, and the driver connects with.
+    pub(crate) fn translated(&self) -> List {
+        List::new(self.descriptors(true))
+    }
+
+    fn descriptors(&self, translated: bool) -> Vec<CM_PARTIAL_RESOURCE_DESCRIPTOR> {
+        let memory = self.memory.iter().map(memory_descriptor);
+        let interrupt = self.interrupt.iter().map(|one| interrupt_descriptor(one, translated));
+        memory.chain(interrupt).collect()
+    }
+}
+
+/// `CmResourceShareDeviceExclusive` and `CmResourceShareShared`.
+const EXCLUSIVE: u8 = 1;
+const SHARED: u8 = 3;
+
+fn memory_descriptor(memory: &Memory) -> CM_PARTIAL_RESOURCE_DESCRIPTOR {
+    let mut descriptor = CM_PARTIAL_RESOURCE_DESCRIPTOR::default();
+    descriptor.Type = CmResourceTypeMemory as u8;
+    descriptor.ShareDisposition = EXCLUSIVE;
+    descriptor.Flags = if memory.prefetchable { 4 } else { 0 };
+    descriptor.u.Memory.Start.QuadPart = memory.start as i64;
+    descriptor.u.Memory.Length = memory.length;
+    descriptor
+}
+
+fn interrupt_descriptor(interrupt: &Interrupt, translated: bool) -> CM_PARTIAL_RESOURCE_DESCRIPTOR {
+    let mut descriptor = CM_PARTIAL_RESOURCE_DESCRIPTOR::default();
+    descriptor.Type = CmResourceTypeInterrupt as u8;
+    match interrupt.assigned {
+        Assigned::Line { vector, irql, gsi, affinity, .. } => {
+            descriptor.ShareDisposition = SHARED;
+            descriptor.Flags = CM_RESOURCE_INTERRUPT_LEVEL_SENSITIVE as u16;
+            descriptor.u.Interrupt.Level = if translated { u32::from(irql) } else { gsi };
+            descriptor.u.Interrupt.Vector = if translated { vector } else { gsi };
+            descriptor.u.Interrupt.Affinity = affinity;
+        }
+        Assigned::Message { vector, irql, affinity, .. } => {
+            descriptor.ShareDisposition = EXCLUSIVE;
+            descriptor.Flags =
+                (CM_RESOURCE_INTERRUPT_LATCHED | CM_RESOURCE_INTERRUPT_MESSAGE) as u16;
+            if translated {
+                descriptor.u.MessageInterrupt.__bindgen_anon_1.Translated.Level = u32::from(irql);
+                descriptor.u.MessageInterrupt.__bindgen_anon_1.Translated.Vector = vector;
+                descriptor.u.MessageInterrupt.__bindgen_anon_1.Translated.Affinity = affinity;
+            } else {
+                descriptor.u.MessageInterrupt.__bindgen_anon_1.Raw.MessageCount = 1;
+                descriptor.u.MessageInterrupt.__bindgen_anon_1.Raw.Vector = vector;
+                descriptor.u.MessageInterrupt.__bindgen_anon_1.Raw.Affinity = affinity;
+            }
+        }
+    }
+    descriptor
+}
+
+/// A resource list as drivers read it: a header, then the descriptors, without a gap.
+#[derive(Debug, Clone)]
+pub(crate) struct List(Vec<u32>);
+
+/// `PCIBus`, of the interface types.
+const PCI_BUS: u32 = 5;
+/// Words of a descriptor.
+const WORDS: usize = size_of::<CM_PARTIAL_RESOURCE_DESCRIPTOR>() / 4;
+
+impl List {
+    fn new(descriptors: Vec<CM_PARTIAL_RESOURCE_DESCRIPTOR>) -> Self {
+        // One full descriptor for bus 0 of PCI; version and revision are 1, each half a word.
+        let mut words = alloc::vec![1, PCI_BUS, 0, 0x1_0001, descriptors.len() as u32];
+        for descriptor in descriptors {
+            // SAFETY: a descriptor is packed and has no padding that matters, and is this long.
+            words.extend(unsafe {
+                core::mem::transmute::<CM_PARTIAL_RESOURCE_DESCRIPTOR, [u32; WORDS]>(descriptor)
+            });
+        }
+        Self(words)
+    }
+
+    /// The list as START passes it, for as long as this lives.
+    pub(crate) const fn as_ptr(&mut self) -> *mut CM_RESOURCE_LIST {
+        self.0.as_mut_ptr().cast()
+    }
+}

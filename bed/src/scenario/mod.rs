@@ -1,0 +1,65 @@
+//! What is played with a driver: the demo, the tests, and a plain run of any driver.
+
+mod demo;
+mod edu;
+mod faults;
+mod life;
+mod status;
+mod traffic;
+
+use alloc::format;
+use alloc::string::String;
+
+use crate::image::Image;
+use crate::pnp::Driver;
+use crate::pnp::node::Node;
+use crate::pnp::resources::{Choice, Kind};
+use crate::{pci, time};
+
+pub(crate) use demo::play as demo;
+
+/// A test: a name that reads as a sentence, and what it does.
+#[derive(Debug)]
+pub(crate) struct Test {
+    pub(crate) name: &'static str,
+    pub(crate) run: fn(Image) -> Result<(), String>,
+}
+
+/// A test named as its function.
+macro_rules! test {
+    ($name:ident) => {
+        $crate::scenario::Test { name: stringify!($name), run: $name }
+    };
+}
+use test;
+
+/// All tests.
+pub(crate) fn tests() -> impl Iterator<Item = &'static Test> {
+    traffic::TESTS.iter().chain(life::TESTS).chain(faults::TESTS)
+}
+
+/// Boots any driver: DriverEntry, and for each device AddDevice, START, a short while, REMOVE; Unload.
+pub(crate) fn run(image: Image, kind: Kind) -> Result<(), String> {
+    let driver =
+        Driver::start(image).map_err(|status| format!("DriverEntry returned {status:#x}"))?;
+    for function in pci::functions() {
+        crate::say!(
+            "bed: device {:04x}:{:04x} at slot {}",
+            function.vendor,
+            function.device,
+            function.address.device()
+        );
+        let node = Node::new(function);
+        node.add(&driver).map_err(|status| format!("AddDevice returned {status:#x}"))?;
+        let status = node.start(Choice { kind, irql: 5, processor: 1 });
+        if let Some(interrupt) = node.interrupt() {
+            crate::say!("bed: assigned {interrupt}");
+        }
+        crate::say!("bed: START returned {status:#x}");
+        time::stall(50_000);
+        node.remove();
+    }
+    driver.unload();
+    crate::say!("bed: left behind: nothing");
+    Ok(())
+}

@@ -1,0 +1,131 @@
+//! The executive: what the kernel's interrupt calls do, and the verifier that watches them.
+//!
+//! [`Executive`] has a method for each kernel call, in snake case and with the kernel's own types,
+//! and a few for the platform it runs on: [`assign`](Executive::assign) is the PnP manager's,
+//! [`interrupt`](Executive::interrupt) and [`retire_dpcs`](Executive::retire_dpcs) are the
+//! HAL's. Each rule of the kernel's contract that a kernel can see broken is checked, and a breach
+//! ends in [`Hal::violation`].
+//!
+//! Its own locks are spin locks with interrupts off, held for a few lines each and never while a
+//! driver's code runs. A service routine can thus call what is legal for it.
+
+mod chain;
+mod connect;
+mod connection;
+mod disconnect;
+mod dpc;
+mod fault;
+mod irql;
+mod leftovers;
+mod lock;
+mod locked;
+mod object;
+mod pool;
+mod power;
+mod service;
+mod synchronize;
+mod table;
+
+use alloc::vec::Vec;
+use core::{fmt, sync::atomic::AtomicUsize};
+
+use self::{chain::Chains, connection::Registry, fault::Injected, locked::Locked, pool::Pool};
+pub use self::{
+    connection::Assigned,
+    fault::{Call, Fault},
+    leftovers::{Leftovers, PoolLeft},
+};
+use self::{dpc::DpcQueues, lock::HeldLocks, locked::Turnstile};
+use crate::{
+    hal::Hal,
+    nt::{NTSTATUS, ULONG, ULONG_PTR},
+    report::{Report, Rule},
+};
+
+/// The kernel, as far as interrupts go. See the [module](self).
+pub struct Executive<H: Hal> {
+    hal: H,
+    /// What service routines and all that they may call needs. Nothing is allocated under it.
+    dispatch: Locked<Dispatch>,
+    registry: Locked<Registry>,
+    pool: Locked<Pool>,
+    faults: Locked<Vec<Injected>>,
+    /// Held while a vector is wired or unwired, so that only the first unmasks and the last masks.
+    wiring: Turnstile,
+    next_object: AtomicUsize,
+}
+
+struct Dispatch {
+    chains: Chains,
+    dpcs: DpcQueues,
+    held: HeldLocks,
+}
+
+impl<H: Hal> Executive<H> {
+    /// An executive for the processors of `hal`, with nothing assigned and nothing connected.
+    ///
+    /// # Panics
+    ///
+    /// If there is no processor, or more than 64.
+    #[must_use]
+    pub fn new(hal: H) -> Self {
+        let processors = hal.processors();
+        assert!((1..=64).contains(&processors), "between 1 and 64 processors");
+        Self {
+            hal,
+            dispatch: Locked::new(Dispatch {
+                chains: Chains::new(),
+                dpcs: DpcQueues::new(processors),
+                held: HeldLocks::new(processors),
+            }),
+            registry: Locked::new(Registry::new()),
+            pool: Locked::new(Pool::new()),
+            faults: Locked::new(Vec::new()),
+            wiring: Turnstile::new(),
+            next_object: AtomicUsize::new(1),
+        }
+    }
+
+    /// The HAL it stands on.
+    pub const fn hal(&self) -> &H {
+        &self.hal
+    }
+
+    /// `KeBugCheckEx`: ends in [`Hal::violation`] as [`Rule::BugCheck`].
+    pub fn ke_bug_check_ex(&self, code: ULONG, parameters: [ULONG_PTR; 4]) -> ! {
+        let [first, second, third, fourth] = parameters;
+        self.violate(
+            Rule::BugCheck,
+            "KeBugCheckEx",
+            format_args!("{code:#x} ({first:#x}, {second:#x}, {third:#x}, {fourth:#x})"),
+        )
+    }
+
+    fn violate(&self, rule: Rule, call: &str, detail: fmt::Arguments<'_>) -> ! {
+        self.hal.violation(&Report {
+            rule,
+            call,
+            processor: self.hal.processor(),
+            irql: self.hal.irql(),
+            detail,
+        })
+    }
+
+    fn require_irql(&self, rule: Rule, call: &str, highest: u32) {
+        let irql = self.hal.irql();
+        if u32::from(irql) > highest {
+            self.violate(rule, call, format_args!("called at IRQL {irql}"));
+        }
+    }
+}
+
+impl<H: Hal> fmt::Debug for Executive<H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Executive")
+            .field("processors", &self.hal.processors())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A kernel call's failure.
+type Refused<T> = Result<T, NTSTATUS>;

@@ -1,0 +1,449 @@
+//! `IoConnectInterruptEx`.
+
+use alloc::{sync::Arc, vec::Vec};
+use core::{
+    ptr,
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+};
+
+use super::{
+    Call, Executive, Fault, Refused,
+    chain::Refusal,
+    connection::{Assigned, Connection},
+    object::{MessageRoutine, Object, Routine, ServiceRoutine},
+    pool::Residence,
+    table::MessageTable,
+};
+use crate::{
+    hal::{Event, Hal},
+    nt::{
+        _KINTERRUPT_MODE, CONNECT_FULLY_SPECIFIED, CONNECT_FULLY_SPECIFIED_GROUP,
+        CONNECT_LINE_BASED, CONNECT_MESSAGE_BASED, CONNECT_MESSAGE_BASED_PASSIVE,
+        IO_CONNECT_INTERRUPT_FULLY_SPECIFIED_PARAMETERS, IO_CONNECT_INTERRUPT_PARAMETERS, NTSTATUS,
+        PASSIVE_LEVEL, PIO_CONNECT_INTERRUPT_PARAMETERS, PKSPIN_LOCK, PVOID,
+        STATUS_INSUFFICIENT_RESOURCES, STATUS_INVALID_DEVICE_REQUEST, STATUS_INVALID_PARAMETER,
+        STATUS_INVALID_PARAMETER_1, STATUS_INVALID_PARAMETER_10, STATUS_NOT_FOUND,
+        STATUS_NOT_SUPPORTED, STATUS_SUCCESS, ULONG,
+    },
+    report::Rule,
+};
+
+const CALL: &str = "IoConnectInterruptEx";
+
+/// What a failed call leaves in Version. Kernels have been seen to change it, and who reads it
+/// after a failure is found out.
+const SCRIBBLE: ULONG = 0xBAD0_BAD0;
+
+/// A parameter block, whatever its version.
+struct Request {
+    version: ULONG,
+    device: usize,
+    out: *mut PVOID,
+    line: Option<ServiceRoutine>,
+    message: Option<MessageRoutine>,
+    context: PVOID,
+    lock: PKSPIN_LOCK,
+    synchronize_irql: u8,
+    floating_save: bool,
+    full: Option<IO_CONNECT_INTERRUPT_FULLY_SPECIFIED_PARAMETERS>,
+}
+
+impl Request {
+    fn read(block: &IO_CONNECT_INTERRUPT_PARAMETERS) -> Refused<Self> {
+        let version = block.Version;
+        match version {
+            CONNECT_FULLY_SPECIFIED | CONNECT_FULLY_SPECIFIED_GROUP => {
+                // SAFETY: Version says that this is the member.
+                let full = unsafe { block.__bindgen_anon_1.FullySpecified };
+                Ok(Self {
+                    version,
+                    device: full.PhysicalDeviceObject.addr(),
+                    out: full.InterruptObject.cast(),
+                    line: full.ServiceRoutine,
+                    message: None,
+                    context: full.ServiceContext,
+                    lock: full.SpinLock,
+                    synchronize_irql: full.SynchronizeIrql,
+                    floating_save: full.FloatingSave != 0,
+                    full: Some(full),
+                })
+            }
+            CONNECT_LINE_BASED => {
+                // SAFETY: Version says that this is the member.
+                let line = unsafe { block.__bindgen_anon_1.LineBased };
+                Ok(Self {
+                    version,
+                    device: line.PhysicalDeviceObject.addr(),
+                    out: line.InterruptObject.cast(),
+                    line: line.ServiceRoutine,
+                    message: None,
+                    context: line.ServiceContext,
+                    lock: line.SpinLock,
+                    synchronize_irql: line.SynchronizeIrql,
+                    floating_save: line.FloatingSave != 0,
+                    full: None,
+                })
+            }
+            CONNECT_MESSAGE_BASED => {
+                // SAFETY: Version says that this is the member.
+                let message = unsafe { block.__bindgen_anon_1.MessageBased };
+                Ok(Self {
+                    version,
+                    device: message.PhysicalDeviceObject.addr(),
+                    // SAFETY: every member of the union is a pointer to a pointer.
+                    out: unsafe { message.ConnectionContext.Generic },
+                    line: message.FallBackServiceRoutine,
+                    message: message.MessageServiceRoutine,
+                    context: message.ServiceContext,
+                    lock: message.SpinLock,
+                    synchronize_irql: message.SynchronizeIrql,
+                    floating_save: message.FloatingSave != 0,
+                    full: None,
+                })
+            }
+            CONNECT_MESSAGE_BASED_PASSIVE => Err(STATUS_NOT_SUPPORTED),
+            _ => Err(STATUS_INVALID_PARAMETER_1),
+        }
+    }
+
+    /// Whether a routine that this version needs, or the pointer to write to, is not there.
+    const fn is_incomplete(&self) -> bool {
+        let routine = match self.version {
+            CONNECT_MESSAGE_BASED => self.message.is_some(),
+            _ => self.line.is_some(),
+        };
+        self.device == 0 || self.out.is_null() || !routine
+    }
+}
+
+/// What a request is to be connected to.
+struct Plan {
+    /// The Version to return.
+    version: ULONG,
+    interrupts: Vec<Assigned>,
+    routine: PlannedRoutine,
+}
+
+enum PlannedRoutine {
+    Line(ServiceRoutine),
+    Messages(MessageRoutine),
+}
+
+impl<H: Hal> Executive<H> {
+    /// `IoConnectInterruptEx`.
+    ///
+    /// Its failures are those of Microsoft's documentation; a breach of the contract that Windows
+    /// does not document a failure for is a broken rule. After a failure Version is garbage.
+    ///
+    /// # Safety
+    ///
+    /// `parameters` can be read and written, and so can what it points to; the routines can be
+    /// called with the service context, from now on and until the interrupt is disconnected.
+    pub unsafe fn io_connect_interrupt_ex(
+        &self,
+        parameters: PIO_CONNECT_INTERRUPT_PARAMETERS,
+    ) -> NTSTATUS {
+        self.require_irql(Rule::IrqlPassive, CALL, PASSIVE_LEVEL);
+        if parameters.is_null() || !parameters.is_aligned() {
+            self.violate(Rule::ConnectParameters, CALL, format_args!("at {parameters:p}"));
+        }
+        // SAFETY: the caller's promise.
+        let block = unsafe { parameters.read() };
+        let version = parameters.cast::<ULONG>();
+        match Request::read(&block).and_then(|request| self.connect(&request)) {
+            Ok(Some(returned)) => {
+                // SAFETY: Version is the block's first member, which can be written.
+                unsafe { version.write(returned) };
+                STATUS_SUCCESS
+            }
+            Ok(None) => STATUS_SUCCESS,
+            Err(status) => {
+                // SAFETY: as above.
+                unsafe { version.write(SCRIBBLE) };
+                status
+            }
+        }
+    }
+
+    /// Connects, and gives the Version to return, if one is to be written.
+    fn connect(&self, request: &Request) -> Refused<Option<ULONG>> {
+        if request.is_incomplete() {
+            return Err(STATUS_INVALID_PARAMETER);
+        }
+        let fault = self.fault(Call::IoConnectInterruptEx);
+        match fault {
+            Some(Fault::Status(status)) => return Err(status),
+            Some(Fault::WritesNothing) => return Ok(None),
+            Some(Fault::StoresNull) => {
+                // SAFETY: not NULL, and the caller's promise.
+                unsafe { request.out.write(ptr::null_mut()) };
+                return Ok(Some(request.version));
+            }
+            _ => {}
+        }
+        let plan = self.plan(request)?;
+        self.require_legal(request, &plan);
+        let objects = self.objects(request, &plan)?;
+        let table = match plan.routine {
+            PlannedRoutine::Line(_) => None,
+            PlannedRoutine::Messages(_) => {
+                let count = match fault {
+                    Some(Fault::MessageCount(count)) => count,
+                    _ => objects.iter().map(|_| 1).sum(),
+                };
+                let unified = objects.iter().map(|object| object.irql).max().unwrap_or(0);
+                let entries = objects.iter().zip(&plan.interrupts);
+                let entries = entries.map(|(object, it)| (&**object, it.affinity()));
+                let table =
+                    MessageTable::new(unified.max(request.synchronize_irql), count, entries);
+                Some(table.ok_or(STATUS_INSUFFICIENT_RESOURCES)?)
+            }
+        };
+        self.wire_all(&objects)?;
+
+        let vectors: Vec<u32> = objects.iter().map(|object| object.vector).collect();
+        let wired = Wired { executive: self, objects: &objects };
+        self.hal.connected(&vectors);
+        if let Some(Fault::StatusAfterService(status)) = fault {
+            drop(wired);
+            // Kernels have been seen to leave what is no more, and who uses it is found out.
+            // SAFETY: not NULL, and the caller's promise.
+            unsafe { request.out.write(objects[0].pointer().cast()) };
+            return Err(status);
+        }
+        core::mem::forget(wired);
+
+        let version = match fault {
+            Some(Fault::Version(version)) => version,
+            _ => plan.version,
+        };
+        let context = table.as_ref().map_or_else(|| objects[0].pointer().cast(), table_pointer);
+        let connection = Connection { version, device: request.device, objects, table };
+        self.registry.lock(&self.hal).connections.insert(context.addr(), connection);
+        // SAFETY: not NULL, and the caller's promise.
+        unsafe { request.out.write(context) };
+        Ok(Some(version))
+    }
+
+    /// Chooses what to connect to, with the documented failures.
+    fn plan(&self, request: &Request) -> Refused<Plan> {
+        let assigned = self.registry.lock(&self.hal).assigned.get(&request.device).cloned();
+        let Some(assigned) = assigned else {
+            self.violate(
+                Rule::PhysicalDevice,
+                CALL,
+                format_args!("{:#x} is no device of the PnP manager's", request.device),
+            );
+        };
+        let messages = || assigned.iter().filter(|it| it.is_message()).copied().collect::<Vec<_>>();
+        let lines = || assigned.iter().filter(|it| !it.is_message()).copied().collect::<Vec<_>>();
+        let line = |routine| PlannedRoutine::Line(routine);
+        match (request.full, request.line, request.message) {
+            (Some(full), Some(routine), _) => {
+                let interrupt = self.fully_specified(request.version, &full, &assigned)?;
+                let interrupts = [interrupt].into();
+                Ok(Plan { version: request.version, interrupts, routine: line(routine) })
+            }
+            (None, fallback, Some(routine)) => {
+                let interrupts = messages();
+                if !interrupts.is_empty() {
+                    let routine = PlannedRoutine::Messages(routine);
+                    return Ok(Plan { version: CONNECT_MESSAGE_BASED, interrupts, routine });
+                }
+                let (Some(routine), interrupts) = (fallback, lines()) else {
+                    return Err(STATUS_NOT_FOUND);
+                };
+                if interrupts.is_empty() {
+                    return Err(STATUS_NOT_FOUND);
+                }
+                Ok(Plan { version: CONNECT_LINE_BASED, interrupts, routine: line(routine) })
+            }
+            (None, Some(routine), None) => {
+                if assigned.iter().any(Assigned::is_message) {
+                    return Err(STATUS_INVALID_DEVICE_REQUEST);
+                }
+                if assigned.is_empty() {
+                    return Err(STATUS_NOT_FOUND);
+                }
+                Ok(Plan {
+                    version: CONNECT_LINE_BASED,
+                    interrupts: lines(),
+                    routine: line(routine),
+                })
+            }
+            _ => Err(STATUS_INVALID_PARAMETER),
+        }
+    }
+
+    /// The one interrupt that the members of a fully specified request mean.
+    fn fully_specified(
+        &self,
+        version: ULONG,
+        full: &IO_CONNECT_INTERRUPT_FULLY_SPECIFIED_PARAMETERS,
+        assigned: &[Assigned],
+    ) -> Refused<Assigned> {
+        if full.ProcessorEnableMask == 0 {
+            return Err(STATUS_INVALID_PARAMETER_10);
+        }
+        let interrupt = assigned.iter().find(|it| it.vector() == full.Vector);
+        let interrupt = *interrupt.ok_or(STATUS_NOT_FOUND)?;
+        let group = if version == CONNECT_FULLY_SPECIFIED_GROUP { full.Group } else { 0 };
+        let mode = if interrupt.latched() {
+            _KINTERRUPT_MODE::Latched
+        } else {
+            _KINTERRUPT_MODE::LevelSensitive
+        };
+        let wrong = if full.Irql != interrupt.irql() {
+            "Irql is not the translated Level"
+        } else if full.InterruptMode != mode {
+            "InterruptMode is not that of the descriptor's flags"
+        } else if (full.ShareVector != 0) != interrupt.shared() {
+            "ShareVector is not whether ShareDisposition is CmResourceShareShared"
+        } else if full.ProcessorEnableMask & !interrupt.affinity() != 0 {
+            "ProcessorEnableMask has processors that the translated Affinity has not"
+        } else if version == CONNECT_FULLY_SPECIFIED && full.Group != 0 {
+            "the block was not zeroed: this Version has no Group"
+        } else if group != interrupt.group() {
+            "the group, which is 0 unless CONNECT_FULLY_SPECIFIED_GROUP is used, is not the resource's"
+        } else {
+            return Ok(interrupt);
+        };
+        self.violate(Rule::ConnectParameters, CALL, format_args!("{wrong}"))
+    }
+
+    /// What is not a failure but a mistake.
+    fn require_legal(&self, request: &Request, plan: &Plan) {
+        if request.floating_save {
+            self.violate(Rule::ConnectParameters, CALL, format_args!("FloatingSave is not FALSE"));
+        }
+        if u32::from(request.synchronize_irql) > crate::nt::HIGH_LEVEL {
+            let irql = request.synchronize_irql;
+            self.violate(Rule::ConnectParameters, CALL, format_args!("SynchronizeIrql is {irql}"));
+        }
+        let irql = plan.interrupts.iter().map(Assigned::irql).max().unwrap_or(0);
+        if request.full.is_some() && request.synchronize_irql < irql {
+            self.violate(
+                Rule::SynchronizeIrqlMember,
+                CALL,
+                format_args!("SynchronizeIrql {} is below Irql {irql}", request.synchronize_irql),
+            );
+        }
+        match self.residence(request.context.addr()) {
+            Residence::Elsewhere | Residence::Nonpaged => {}
+            what @ (Residence::Paged | Residence::Freed) => self.violate(
+                Rule::ServiceContext,
+                CALL,
+                format_args!("{:p} is {what:?} pool", request.context),
+            ),
+        }
+        if !request.lock.is_null() {
+            self.require_lock_ready(request.lock, irql.max(request.synchronize_irql));
+        }
+    }
+
+    fn require_lock_ready(&self, lock: PKSPIN_LOCK, irql: u8) {
+        if !lock.is_aligned() {
+            self.violate(Rule::SuppliedSpinLock, CALL, format_args!("{lock:p} is not aligned"));
+        }
+        if let what @ (Residence::Paged | Residence::Freed) = self.residence(lock.addr()) {
+            self.violate(Rule::SuppliedSpinLock, CALL, format_args!("{lock:p} is {what:?} pool"));
+        }
+        let registry = self.registry.lock(&self.hal);
+        let other = registry
+            .objects()
+            .find(|object| object.supplied == lock)
+            .map(|object| (object.vector, object.synchronize_irql));
+        drop(registry);
+        match other {
+            Some((_, other)) if other == irql => {}
+            Some((vector, other)) => self.violate(
+                Rule::SynchronizeIrqlMember,
+                CALL,
+                format_args!(
+                    "vector {vector:#x} has the same lock and SynchronizeIrql {other}, not {irql}"
+                ),
+            ),
+            None => {
+                // SAFETY: the driver promised that the lock is in place; it is aligned.
+                let word = unsafe { AtomicU64::from_ptr(lock) };
+                if word.load(Ordering::Relaxed) != 0 {
+                    self.violate(
+                        Rule::SuppliedSpinLock,
+                        CALL,
+                        format_args!("{lock:p} is not initialised: it is not 0"),
+                    );
+                }
+            }
+        }
+    }
+
+    fn objects(&self, request: &Request, plan: &Plan) -> Refused<Vec<Arc<Object>>> {
+        let passive = plan.interrupts.iter().any(|it| it.irql() == 0);
+        if passive && (!request.lock.is_null() || request.synchronize_irql != 0) {
+            return Err(STATUS_INVALID_PARAMETER);
+        }
+        let highest = plan.interrupts.iter().map(Assigned::irql).max().unwrap_or(0);
+        let objects = plan.interrupts.iter().zip(0..).map(|(interrupt, number)| {
+            // One lock for all is taken at the highest IRQL of all; each its own, at its own.
+            let needed = if request.lock.is_null() { interrupt.irql() } else { highest };
+            Arc::new(Object {
+                id: self.next_object.fetch_add(1, Ordering::Relaxed),
+                vector: interrupt.vector(),
+                irql: interrupt.irql(),
+                synchronize_irql: needed.max(request.synchronize_irql),
+                latched: interrupt.latched(),
+                shared: interrupt.shared(),
+                source: interrupt.source(),
+                routine: match plan.routine {
+                    PlannedRoutine::Line(routine) => Routine::Line(routine),
+                    PlannedRoutine::Messages(routine) => Routine::Message(routine, number),
+                },
+                context: request.context,
+                supplied: request.lock,
+                own: AtomicU64::new(0),
+                active: AtomicBool::new(true),
+            })
+        });
+        Ok(objects.collect())
+    }
+
+    /// Makes all service routines reachable, or none.
+    fn wire_all(&self, objects: &[Arc<Object>]) -> Refused<()> {
+        for (index, object) in objects.iter().enumerate() {
+            if let Err(refusal) = self.wire(object) {
+                for earlier in &objects[..index] {
+                    self.unwire(earlier);
+                }
+                return Err(match refusal {
+                    Refusal::Full => STATUS_INSUFFICIENT_RESOURCES,
+                    Refusal::NotShared => STATUS_INVALID_PARAMETER,
+                });
+            }
+            self.hal.trace(&Event::Connected {
+                vector: object.vector,
+                irql: object.irql,
+                message: object.message(),
+            });
+        }
+        Ok(())
+    }
+}
+
+const fn table_pointer(table: &MessageTable) -> PVOID {
+    table.pointer().as_ptr().cast()
+}
+
+/// Takes the objects off their vectors again, also when an early service routine unwinds.
+struct Wired<'a, H: Hal> {
+    executive: &'a Executive<H>,
+    objects: &'a [Arc<Object>],
+}
+
+impl<H: Hal> Drop for Wired<'_, H> {
+    fn drop(&mut self) {
+        for object in self.objects {
+            self.executive.unwire(object);
+            self.executive.hal.trace(&Event::Disconnected { vector: object.vector });
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! What was assigned to devices, and what they connected.
+
+use alloc::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+    vec::Vec,
+};
+
+use super::{Executive, chain::VECTORS, object::Object, table::MessageTable};
+use crate::{
+    hal::{Hal, Source},
+    nt::{DEVICE_OBJECT, KAFFINITY, ULONG},
+    report::Rule,
+};
+
+/// An interrupt that the PnP manager assigned to a device.
+///
+/// On x64 a vector is its IRQL times 16 and a number up to 15, and device IRQLs are 3 to 12. An
+/// IRQL of 0 makes an interrupt that is served at `PASSIVE_LEVEL`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Assigned {
+    /// A line.
+    Line {
+        /// Its vector.
+        vector: u32,
+        /// Its device IRQL.
+        irql: u8,
+        /// Edge-triggered; otherwise level-triggered.
+        latched: bool,
+        /// Whether other devices may have it too.
+        shared: bool,
+        /// The pin, as a global system interrupt.
+        gsi: u32,
+        /// The processors it goes to.
+        affinity: KAFFINITY,
+        /// The processor group that `affinity` is of.
+        group: u16,
+    },
+    /// A message.
+    Message {
+        /// Its vector.
+        vector: u32,
+        /// Its device IRQL.
+        irql: u8,
+        /// Where the device writes.
+        address: u64,
+        /// What it writes there.
+        data: u32,
+        /// The processors it goes to.
+        affinity: KAFFINITY,
+        /// The processor group that `affinity` is of.
+        group: u16,
+    },
+}
+
+impl Assigned {
+    /// Its vector.
+    #[must_use]
+    pub const fn vector(&self) -> u32 {
+        let (Self::Line { vector, .. } | Self::Message { vector, .. }) = self;
+        *vector
+    }
+
+    /// Its device IRQL.
+    #[must_use]
+    pub const fn irql(&self) -> u8 {
+        let (Self::Line { irql, .. } | Self::Message { irql, .. }) = self;
+        *irql
+    }
+
+    /// The processors it goes to.
+    #[must_use]
+    pub const fn affinity(&self) -> KAFFINITY {
+        let (Self::Line { affinity, .. } | Self::Message { affinity, .. }) = self;
+        *affinity
+    }
+
+    /// The processor group of its affinity.
+    #[must_use]
+    pub const fn group(&self) -> u16 {
+        let (Self::Line { group, .. } | Self::Message { group, .. }) = self;
+        *group
+    }
+
+    /// Whether it is a message.
+    #[must_use]
+    pub const fn is_message(&self) -> bool {
+        matches!(self, Self::Message { .. })
+    }
+
+    /// Whether it is edge-triggered, as messages are.
+    #[must_use]
+    pub const fn latched(&self) -> bool {
+        match self {
+            Self::Line { latched, .. } => *latched,
+            Self::Message { .. } => true,
+        }
+    }
+
+    /// Whether other devices may have it too.
+    #[must_use]
+    pub const fn shared(&self) -> bool {
+        matches!(self, Self::Line { shared: true, .. })
+    }
+
+    /// Where it comes from.
+    #[must_use]
+    pub const fn source(&self) -> Source {
+        match *self {
+            Self::Line { gsi, latched, .. } => Source::Line { gsi, latched },
+            Self::Message { address, data, .. } => Source::Message { address, data },
+        }
+    }
+}
+
+/// A successful `IoConnectInterruptEx`.
+pub(super) struct Connection {
+    /// As the call returned it.
+    pub(super) version: ULONG,
+    pub(super) device: usize,
+    pub(super) objects: Vec<Arc<Object>>,
+    pub(super) table: Option<MessageTable>,
+}
+
+/// How many connection contexts that are no more are remembered, for better reports.
+const REMEMBERED: usize = 64;
+
+/// The devices and their connections.
+pub(super) struct Registry {
+    /// By physical device object. A device that had its resources taken away has none, and stays.
+    pub(super) assigned: BTreeMap<usize, Vec<Assigned>>,
+    /// By connection context: an interrupt object or a message table.
+    pub(super) connections: BTreeMap<usize, Connection>,
+    past: VecDeque<usize>,
+}
+
+impl Registry {
+    pub(super) const fn new() -> Self {
+        Self { assigned: BTreeMap::new(), connections: BTreeMap::new(), past: VecDeque::new() }
+    }
+
+    pub(super) fn remember(&mut self, context: usize) {
+        if self.past.len() == REMEMBERED {
+            self.past.pop_front();
+        }
+        self.past.push_back(context);
+    }
+
+    /// What a context is, that is no connection's.
+    pub(super) fn describe(&self, context: usize) -> &'static str {
+        if context == 0 {
+            "NULL"
+        } else if self.past.contains(&context) {
+            "that of an interrupt which is disconnected"
+        } else {
+            "nothing that IoConnectInterruptEx returned"
+        }
+    }
+
+    pub(super) fn objects(&self) -> impl Iterator<Item = &Arc<Object>> {
+        self.connections.values().flat_map(|connection| &connection.objects)
+    }
+}
+
+impl<H: Hal> Executive<H> {
+    /// The PnP manager gives a device its interrupts, all of them and in the order of its resource
+    /// list. A device that has none is made known by an empty list.
+    ///
+    /// # Panics
+    ///
+    /// If a vector or an IRQL is none that x64 has.
+    pub fn assign(&self, pdo: *mut DEVICE_OBJECT, interrupts: Vec<Assigned>) {
+        for interrupt in &interrupts {
+            assert!((interrupt.vector() as usize) < VECTORS, "{interrupt:?}: no such vector");
+            assert_eq!(
+                interrupt.vector() >> 4,
+                u32::from(interrupt.irql()),
+                "{interrupt:?}: the vector is not of this IRQL"
+            );
+        }
+        let before = self.registry.lock(&self.hal).assigned.insert(pdo.addr(), interrupts);
+        drop(before);
+    }
+
+    /// The PnP manager takes a device's interrupts away: STOP or REMOVE was completed.
+    pub fn unassign(&self, pdo: *mut DEVICE_OBJECT) {
+        let mut registry = self.registry.lock(&self.hal);
+        let connected =
+            registry.connections.values().filter(|connection| connection.device == pdo.addr());
+        let connected = connected.count();
+        let before = registry.assigned.insert(pdo.addr(), Vec::new());
+        drop(registry);
+        drop(before);
+        if connected > 0 {
+            self.violate(
+                Rule::ResourcesInUse,
+                "the PnP manager",
+                format_args!("{connected} connections of device {pdo:p} are still there"),
+            );
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! IRQL.
+
+use super::Executive;
+use crate::{
+    hal::Hal,
+    nt::{HIGH_LEVEL, KIRQL},
+    report::Rule,
+};
+
+/// Takes the IRQL back to what it was, also when a routine of the driver's unwinds.
+pub(super) struct Raised<'a, H: Hal> {
+    executive: &'a Executive<H>,
+    before: u8,
+}
+
+impl<H: Hal> Drop for Raised<'_, H> {
+    fn drop(&mut self) {
+        self.executive.hal.set_irql(self.before);
+    }
+}
+
+impl<H: Hal> Executive<H> {
+    /// `KeGetCurrentIrql`.
+    pub fn ke_get_current_irql(&self) -> KIRQL {
+        self.hal.irql()
+    }
+
+    /// `KfRaiseIrql`; gives the IRQL from before.
+    pub fn kf_raise_irql(&self, new: KIRQL) -> KIRQL {
+        const CALL: &str = "KfRaiseIrql";
+        let before = self.hal.irql();
+        if new < before || u32::from(new) > HIGH_LEVEL {
+            self.violate(Rule::IrqlOrder, CALL, format_args!("from {before} to {new}"));
+        }
+        self.hal.set_irql(new);
+        before
+    }
+
+    /// `KeLowerIrql`.
+    pub fn ke_lower_irql(&self, new: KIRQL) {
+        self.lower(new, "KeLowerIrql");
+    }
+
+    pub(super) fn lower(&self, new: KIRQL, call: &'static str) {
+        let before = self.hal.irql();
+        let processor = self.hal.processor();
+        let lowest = self.dispatch.lock(&self.hal).held.lowest_irql(processor);
+        if new > before {
+            self.violate(Rule::IrqlOrder, call, format_args!("from {before} to {new}"));
+        }
+        if new < lowest {
+            self.violate(
+                Rule::IrqlOrder,
+                call,
+                format_args!("to {new}, while a lock is held that needs {lowest}"),
+            );
+        }
+        self.hal.set_irql(new);
+    }
+
+    /// Raises to `irql` until what this gives is dropped.
+    pub(super) fn raised(&self, irql: u8) -> Raised<'_, H> {
+        let before = self.hal.irql();
+        self.hal.set_irql(irql);
+        Raised { executive: self, before }
+    }
+}

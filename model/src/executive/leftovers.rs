@@ -1,0 +1,93 @@
+//! What is left behind at the end of a run.
+
+use alloc::{collections::BTreeMap, vec::Vec};
+use core::fmt;
+
+use super::{Executive, pool::Tag};
+use crate::{hal::Hal, nt::ULONG};
+
+/// What a driver left behind. It displays as a list for people.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Leftovers {
+    /// Pool, by tag.
+    pub pool: Vec<PoolLeft>,
+    /// The vectors that are connected.
+    pub interrupts: Vec<u32>,
+    /// How many DPCs are queued.
+    pub dpcs: usize,
+    /// How many spin locks are held.
+    pub locks: usize,
+}
+
+/// The pool of one tag that was not freed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PoolLeft {
+    /// The tag.
+    pub tag: ULONG,
+    /// How many allocations.
+    pub blocks: usize,
+    /// How many bytes they are, together.
+    pub bytes: usize,
+}
+
+impl Leftovers {
+    /// Whether nothing was left behind.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.pool.is_empty() && self.interrupts.is_empty() && self.dpcs == 0 && self.locks == 0
+    }
+}
+
+impl fmt::Display for Leftovers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_empty() {
+            return f.write_str("nothing");
+        }
+        let mut separator = "";
+        for PoolLeft { tag, blocks, bytes } in &self.pool {
+            write!(f, "{separator}pool '{}': {blocks} blocks, {bytes} bytes", Tag(*tag))?;
+            separator = "; ";
+        }
+        for vector in &self.interrupts {
+            write!(f, "{separator}vector {vector:#x} connected")?;
+            separator = "; ";
+        }
+        if self.dpcs > 0 {
+            write!(f, "{separator}{} DPCs queued", self.dpcs)?;
+            separator = "; ";
+        }
+        if self.locks > 0 {
+            write!(f, "{separator}{} spin locks held", self.locks)?;
+        }
+        Ok(())
+    }
+}
+
+impl<H: Hal> Executive<H> {
+    /// What drivers have not given back. It also looks whether freed memory was written to, which
+    /// is a broken rule.
+    pub fn left_behind(&self) -> Leftovers {
+        self.require_all_poisoned();
+        let mut tags = BTreeMap::new();
+        let pool = self.pool.lock(&self.hal);
+        for block in pool.live.values() {
+            let (blocks, bytes) = tags.entry(block.tag).or_insert((0, 0));
+            *blocks += 1;
+            *bytes += block.range().len();
+        }
+        drop(pool);
+        let registry = self.registry.lock(&self.hal);
+        let interrupts = registry.objects().map(|object| object.vector).collect();
+        drop(registry);
+        let dispatch = self.dispatch.lock(&self.hal);
+        let (dpcs, locks) = (dispatch.dpcs.queued(), dispatch.held.total());
+        drop(dispatch);
+        let pool = tags.into_iter();
+        Leftovers {
+            pool: pool.map(|(tag, (blocks, bytes))| PoolLeft { tag, blocks, bytes }).collect(),
+            interrupts,
+            dpcs,
+            locks,
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! `IoReportInterruptActive` and `IoReportInterruptInactive`.
+
+use core::sync::atomic::Ordering;
+
+use super::Executive;
+use crate::{
+    hal::Hal,
+    nt::{DISPATCH_LEVEL, PIO_REPORT_INTERRUPT_ACTIVE_STATE_PARAMETERS},
+    report::Rule,
+};
+
+impl<H: Hal> Executive<H> {
+    /// `IoReportInterruptActive`: service routines are called again.
+    ///
+    /// # Safety
+    ///
+    /// `parameters` can be read.
+    pub unsafe fn io_report_interrupt_active(
+        &self,
+        parameters: PIO_REPORT_INTERRUPT_ACTIVE_STATE_PARAMETERS,
+    ) {
+        // SAFETY: the caller's promise.
+        unsafe { self.set_active(parameters, true, "IoReportInterruptActive") };
+    }
+
+    /// `IoReportInterruptInactive`: service routines are called no more.
+    ///
+    /// # Safety
+    ///
+    /// `parameters` can be read.
+    pub unsafe fn io_report_interrupt_inactive(
+        &self,
+        parameters: PIO_REPORT_INTERRUPT_ACTIVE_STATE_PARAMETERS,
+    ) {
+        // SAFETY: the caller's promise.
+        unsafe { self.set_active(parameters, false, "IoReportInterruptInactive") };
+    }
+
+    /// # Safety
+    ///
+    /// `parameters` can be read.
+    unsafe fn set_active(
+        &self,
+        parameters: PIO_REPORT_INTERRUPT_ACTIVE_STATE_PARAMETERS,
+        active: bool,
+        call: &'static str,
+    ) {
+        self.require_irql(Rule::IrqlDispatch, call, DISPATCH_LEVEL);
+        if parameters.is_null() || !parameters.is_aligned() {
+            self.violate(Rule::ConnectParameters, call, format_args!("at {parameters:p}"));
+        }
+        // SAFETY: the caller's promise.
+        let block = unsafe { parameters.read() };
+        // SAFETY: every member of the union is a pointer.
+        let context = unsafe { block.ConnectionContext.Generic }.addr();
+        self.require_connection(context, block.Version, call);
+        let registry = self.registry.lock(&self.hal);
+        for object in registry.connections.get(&context).into_iter().flat_map(|it| &it.objects) {
+            object.active.store(active, Ordering::Relaxed);
+        }
+    }
+
+    /// A Version and a connection context that `IoConnectInterruptEx` returned together.
+    pub(super) fn require_connection(&self, context: usize, version: u32, call: &'static str) {
+        let registry = self.registry.lock(&self.hal);
+        let known = registry.connections.get(&context).map(|connection| connection.version);
+        let what = registry.describe(context);
+        drop(registry);
+        match known {
+            None => self.violate(
+                Rule::InterruptObject,
+                call,
+                format_args!("the connection context {context:#x} is {what}"),
+            ),
+            Some(returned) if returned != version => self.violate(
+                Rule::DisconnectVersion,
+                call,
+                format_args!("Version is {version}, and the connect returned {returned}"),
+            ),
+            Some(_) => {}
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! Delivering an interrupt to service routines.
+
+use super::{
+    Executive,
+    object::{Object, Routine},
+};
+use crate::{
+    hal::{Event, Hal},
+    report::Rule,
+};
+use core::sync::atomic::Ordering;
+
+/// After so many rounds in which an edge-triggered interrupt was claimed, it is a storm.
+const STORM: usize = 10_000;
+
+impl<H: Hal> Executive<H> {
+    /// An interrupt on `vector`, on this processor, whose IRQL is the vector's already. Says
+    /// whether a service routine claimed it.
+    ///
+    /// Service routines on one vector are called in the order in which they were connected. A level
+    /// that is still asserted comes again, so the first that claims it is the last called; an edge
+    /// does not, so all are called until none claims it.
+    pub fn interrupt(&self, vector: u32) -> bool {
+        let mut claimed_at_all = false;
+        for _ in 0..STORM {
+            let (mut claimed, mut latched, mut called, mut after) = (false, true, 0_usize, 0);
+            while let Some(object) = self.next_on(vector, after) {
+                after = object.id;
+                latched = object.latched;
+                if !object.active.load(Ordering::Relaxed) {
+                    continue;
+                }
+                called += 1;
+                claimed |= self.serve(&object);
+                if claimed && !latched {
+                    break;
+                }
+            }
+            claimed_at_all |= claimed;
+            // Alone on its vector, a routine is called once an edge.
+            if !latched || !claimed || called < 2 {
+                return claimed_at_all;
+            }
+        }
+        self.violate(
+            Rule::Storm,
+            "a service routine",
+            format_args!("vector {vector:#x} was claimed {STORM} times on end"),
+        )
+    }
+
+    /// How many interrupt objects are connected to `vector`.
+    pub fn connected(&self, vector: u32) -> usize {
+        self.dispatch.lock(&self.hal).chains.count(vector)
+    }
+
+    fn next_on(&self, vector: u32, after: usize) -> Option<alloc::sync::Arc<Object>> {
+        self.dispatch.lock(&self.hal).chains.next(vector, after)
+    }
+
+    fn serve(&self, object: &Object) -> bool {
+        const CALL: &str = "a service routine";
+        let raised = self.raised(object.synchronize_irql);
+        let holding = self.hold(object.lock_word(), object.synchronize_irql, CALL);
+        let locks = self.locks_held();
+        let (vector, message) = (object.vector, object.message());
+        self.hal.trace(&Event::IsrEntered { vector, message, irql: object.synchronize_irql });
+        let claimed = match object.routine {
+            // SAFETY: the driver gave this routine and this context to be called so.
+            Routine::Line(routine) => unsafe { routine(object.pointer(), object.context) },
+            // SAFETY: as above.
+            Routine::Message(routine, number) => unsafe {
+                routine(object.pointer(), object.context, number)
+            },
+        } != 0;
+        self.hal.trace(&Event::IsrLeft { vector, claimed });
+        self.require_unchanged(object, locks, Rule::IsrState, CALL);
+        drop(holding);
+        drop(raised);
+        claimed
+    }
+
+    /// A routine that ran under `object`'s lock left everything as it found it.
+    pub(super) fn require_unchanged(
+        &self,
+        object: &Object,
+        locks: usize,
+        rule: Rule,
+        call: &'static str,
+    ) {
+        let (irql, held) = (self.hal.irql(), self.locks_held());
+        if irql != object.synchronize_irql {
+            self.violate(
+                rule,
+                call,
+                format_args!("entered at IRQL {}, left at {irql}", object.synchronize_irql),
+            );
+        }
+        if held != locks || !self.is_held(object.lock_word()) {
+            self.violate(
+                rule,
+                call,
+                format_args!("entered with {locks} locks held, left with {held}, or with others"),
+            );
+        }
+    }
+}

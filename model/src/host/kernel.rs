@@ -1,0 +1,267 @@
+//! The kernel's functions, with the names, the types and the calling convention that `wdk-sys` has
+//! in `ntddk`. Each works on the machine that the calling thread is a processor of.
+//!
+//! They do what [`Executive`](crate::executive::Executive)'s methods of the same names do, and
+//! before that let in what waits for this processor.
+
+#![expect(
+    non_snake_case,
+    clippy::missing_safety_doc,
+    reason = "names are the kernel's, and so are the obligations"
+)]
+
+use super::processor::current;
+use crate::nt::{
+    BOOLEAN, CCHAR, KDPC_IMPORTANCE, KIRQL, NTSTATUS, PIO_CONNECT_INTERRUPT_PARAMETERS,
+    PIO_DISCONNECT_INTERRUPT_PARAMETERS, PIO_REPORT_INTERRUPT_ACTIVE_STATE_PARAMETERS,
+    PKDEFERRED_ROUTINE, PKDPC, PKINTERRUPT, PKSPIN_LOCK, PKSYNCHRONIZE_ROUTINE, POOL_FLAGS,
+    PPROCESSOR_NUMBER, PRKDPC, PVOID, SIZE_T, ULONG, ULONG_PTR, nt_fn,
+};
+
+nt_fn! {
+    /// `IoConnectInterruptEx`: `PASSIVE_LEVEL`.
+    pub unsafe fn IoConnectInterruptEx(Parameters: PIO_CONNECT_INTERRUPT_PARAMETERS) -> NTSTATUS {
+        let processor = current();
+        processor.poll();
+        // SAFETY: the caller's obligations are the same.
+        unsafe { processor.inner.executive().io_connect_interrupt_ex(Parameters) }
+    }
+}
+
+nt_fn! {
+    /// `IoDisconnectInterruptEx`: `PASSIVE_LEVEL`.
+    pub unsafe fn IoDisconnectInterruptEx(Parameters: PIO_DISCONNECT_INTERRUPT_PARAMETERS) {
+        let processor = current();
+        processor.poll();
+        // SAFETY: the caller's obligations are the same.
+        unsafe { processor.inner.executive().io_disconnect_interrupt_ex(Parameters) };
+    }
+}
+
+nt_fn! {
+    /// `IoReportInterruptActive`: `DISPATCH_LEVEL` at most.
+    pub unsafe fn IoReportInterruptActive(Parameters: PIO_REPORT_INTERRUPT_ACTIVE_STATE_PARAMETERS) {
+        let processor = current();
+        processor.poll();
+        // SAFETY: the caller's obligations are the same.
+        unsafe { processor.inner.executive().io_report_interrupt_active(Parameters) };
+    }
+}
+
+nt_fn! {
+    /// `IoReportInterruptInactive`: `DISPATCH_LEVEL` at most.
+    pub unsafe fn IoReportInterruptInactive(Parameters: PIO_REPORT_INTERRUPT_ACTIVE_STATE_PARAMETERS) {
+        let processor = current();
+        processor.poll();
+        // SAFETY: the caller's obligations are the same.
+        unsafe { processor.inner.executive().io_report_interrupt_inactive(Parameters) };
+    }
+}
+
+nt_fn! {
+    /// `KeSynchronizeExecution`: the `SynchronizeIrql` at most.
+    pub unsafe fn KeSynchronizeExecution(Interrupt: PKINTERRUPT, SynchronizeRoutine: PKSYNCHRONIZE_ROUTINE, SynchronizeContext: PVOID) -> BOOLEAN {
+        let processor = current();
+        processor.poll();
+        // SAFETY: the caller's obligations are the same.
+        unsafe { processor.inner.executive().ke_synchronize_execution(Interrupt, SynchronizeRoutine, SynchronizeContext) }
+    }
+}
+
+nt_fn! {
+    /// `KeAcquireInterruptSpinLock`: the `SynchronizeIrql` at most.
+    pub unsafe fn KeAcquireInterruptSpinLock(Interrupt: PKINTERRUPT) -> KIRQL {
+        let processor = current();
+        processor.poll();
+        // SAFETY: the caller's obligations are the same.
+        unsafe { processor.inner.executive().ke_acquire_interrupt_spin_lock(Interrupt) }
+    }
+}
+
+nt_fn! {
+    /// `KeReleaseInterruptSpinLock`: the `SynchronizeIrql`.
+    pub unsafe fn KeReleaseInterruptSpinLock(Interrupt: PKINTERRUPT, OldIrql: KIRQL) {
+        let processor = current();
+        processor.poll();
+        // SAFETY: the caller's obligations are the same.
+        unsafe { processor.inner.executive().ke_release_interrupt_spin_lock(Interrupt, OldIrql) };
+    }
+}
+
+nt_fn! {
+    /// `KeInitializeDpc`: any IRQL.
+    pub unsafe fn KeInitializeDpc(Dpc: PRKDPC, DeferredRoutine: PKDEFERRED_ROUTINE, DeferredContext: PVOID) {
+        let processor = current();
+        processor.poll();
+        // SAFETY: the caller's obligations are the same.
+        unsafe { processor.inner.executive().ke_initialize_dpc(Dpc, DeferredRoutine, DeferredContext) };
+    }
+}
+
+nt_fn! {
+    /// `KeInsertQueueDpc`: any IRQL.
+    pub unsafe fn KeInsertQueueDpc(Dpc: PRKDPC, SystemArgument1: PVOID, SystemArgument2: PVOID) -> BOOLEAN {
+        let processor = current();
+        processor.poll();
+        // SAFETY: the caller's obligations are the same.
+        unsafe { processor.inner.executive().ke_insert_queue_dpc(Dpc, SystemArgument1, SystemArgument2) }
+    }
+}
+
+nt_fn! {
+    /// `KeRemoveQueueDpc`: any IRQL.
+    pub unsafe fn KeRemoveQueueDpc(Dpc: PRKDPC) -> BOOLEAN {
+        let processor = current();
+        processor.poll();
+        // SAFETY: the caller's obligations are the same.
+        unsafe { processor.inner.executive().ke_remove_queue_dpc(Dpc) }
+    }
+}
+
+nt_fn! {
+    /// `KeSetImportanceDpc`: any IRQL.
+    pub unsafe fn KeSetImportanceDpc(Dpc: PRKDPC, Importance: KDPC_IMPORTANCE) {
+        let processor = current();
+        processor.poll();
+        // SAFETY: the caller's obligations are the same.
+        unsafe { processor.inner.executive().ke_set_importance_dpc(Dpc, Importance) };
+    }
+}
+
+nt_fn! {
+    /// `KeSetTargetProcessorDpc`: any IRQL.
+    pub unsafe fn KeSetTargetProcessorDpc(Dpc: PRKDPC, Number: CCHAR) {
+        let processor = current();
+        processor.poll();
+        // SAFETY: the caller's obligations are the same.
+        unsafe { processor.inner.executive().ke_set_target_processor_dpc(Dpc, Number) };
+    }
+}
+
+nt_fn! {
+    /// `KeSetTargetProcessorDpcEx`: any IRQL.
+    pub unsafe fn KeSetTargetProcessorDpcEx(Dpc: PKDPC, ProcNumber: PPROCESSOR_NUMBER) -> NTSTATUS {
+        let processor = current();
+        processor.poll();
+        // SAFETY: the caller's obligations are the same.
+        unsafe { processor.inner.executive().ke_set_target_processor_dpc_ex(Dpc, ProcNumber) }
+    }
+}
+
+nt_fn! {
+    /// `KeFlushQueuedDpcs`: `PASSIVE_LEVEL`.
+    pub unsafe fn KeFlushQueuedDpcs() {
+        let processor = current();
+        processor.poll();
+        processor.inner.executive().ke_flush_queued_dpcs();
+    }
+}
+
+nt_fn! {
+    /// `KeAcquireSpinLockRaiseToDpc`: `DISPATCH_LEVEL` at most.
+    pub unsafe fn KeAcquireSpinLockRaiseToDpc(SpinLock: PKSPIN_LOCK) -> KIRQL {
+        let processor = current();
+        processor.poll();
+        // SAFETY: the caller's obligations are the same.
+        unsafe { processor.inner.executive().ke_acquire_spin_lock_raise_to_dpc(SpinLock) }
+    }
+}
+
+nt_fn! {
+    /// `KeReleaseSpinLock`: `DISPATCH_LEVEL`.
+    pub unsafe fn KeReleaseSpinLock(SpinLock: PKSPIN_LOCK, NewIrql: KIRQL) {
+        let processor = current();
+        processor.poll();
+        // SAFETY: the caller's obligations are the same.
+        unsafe { processor.inner.executive().ke_release_spin_lock(SpinLock, NewIrql) };
+    }
+}
+
+nt_fn! {
+    /// `KeAcquireSpinLockAtDpcLevel`: `DISPATCH_LEVEL`.
+    pub unsafe fn KeAcquireSpinLockAtDpcLevel(SpinLock: PKSPIN_LOCK) {
+        let processor = current();
+        processor.poll();
+        // SAFETY: the caller's obligations are the same.
+        unsafe { processor.inner.executive().ke_acquire_spin_lock_at_dpc_level(SpinLock) };
+    }
+}
+
+nt_fn! {
+    /// `KeReleaseSpinLockFromDpcLevel`: `DISPATCH_LEVEL`.
+    pub unsafe fn KeReleaseSpinLockFromDpcLevel(SpinLock: PKSPIN_LOCK) {
+        let processor = current();
+        processor.poll();
+        // SAFETY: the caller's obligations are the same.
+        unsafe { processor.inner.executive().ke_release_spin_lock_from_dpc_level(SpinLock) };
+    }
+}
+
+nt_fn! {
+    /// `KeGetCurrentIrql`: any IRQL.
+    pub unsafe fn KeGetCurrentIrql() -> KIRQL {
+        let processor = current();
+        processor.poll();
+        processor.inner.executive().ke_get_current_irql()
+    }
+}
+
+nt_fn! {
+    /// `KfRaiseIrql`: any IRQL.
+    pub unsafe fn KfRaiseIrql(NewIrql: KIRQL) -> KIRQL {
+        let processor = current();
+        processor.poll();
+        processor.inner.executive().kf_raise_irql(NewIrql)
+    }
+}
+
+nt_fn! {
+    /// `KeLowerIrql`: any IRQL.
+    pub unsafe fn KeLowerIrql(NewIrql: KIRQL) {
+        let processor = current();
+        processor.poll();
+        processor.inner.executive().ke_lower_irql(NewIrql);
+    }
+}
+
+nt_fn! {
+    /// `ExAllocatePool2`: `DISPATCH_LEVEL` at most.
+    pub unsafe fn ExAllocatePool2(Flags: POOL_FLAGS, NumberOfBytes: SIZE_T, Tag: ULONG) -> PVOID {
+        let processor = current();
+        processor.poll();
+        processor.inner.executive().ex_allocate_pool2(Flags, NumberOfBytes, Tag)
+    }
+}
+
+nt_fn! {
+    /// `ExFreePool`: `DISPATCH_LEVEL` at most.
+    pub unsafe fn ExFreePool(P: PVOID) {
+        let processor = current();
+        processor.poll();
+        processor.inner.executive().ex_free_pool(P);
+    }
+}
+
+nt_fn! {
+    /// `ExFreePoolWithTag`: `DISPATCH_LEVEL` at most.
+    pub unsafe fn ExFreePoolWithTag(P: PVOID, Tag: ULONG) {
+        let processor = current();
+        processor.poll();
+        processor.inner.executive().ex_free_pool_with_tag(P, Tag);
+    }
+}
+
+nt_fn! {
+    /// `KeBugCheckEx`: panics.
+    pub unsafe fn KeBugCheckEx(
+        BugCheckCode: ULONG,
+        BugCheckParameter1: ULONG_PTR,
+        BugCheckParameter2: ULONG_PTR,
+        BugCheckParameter3: ULONG_PTR,
+        BugCheckParameter4: ULONG_PTR,
+    ) -> ! {
+        let parameters =
+            [BugCheckParameter1, BugCheckParameter2, BugCheckParameter3, BugCheckParameter4];
+        current().inner.executive().ke_bug_check_ex(BugCheckCode, parameters)
+    }
+}

@@ -1,0 +1,70 @@
+//! The interrupt request level (IRQL) of the current processor.
+
+use core::fmt;
+
+use crate::nt;
+
+/// An interrupt request level.
+///
+/// A processor runs at one IRQL at a time and takes only interrupts above it. The numbers are
+/// those of x64 and Arm64; only the order and the named levels matter to a driver.
+///
+/// See [Managing hardware priorities][page].
+///
+/// [page]: https://learn.microsoft.com/windows-hardware/drivers/kernel/managing-hardware-priorities
+///
+/// # Examples
+///
+/// ```
+/// use wdm_interrupt::Irql;
+///
+/// assert!(Irql::PASSIVE < Irql::DISPATCH);
+/// assert_eq!(Irql::DISPATCH.to_string(), "DISPATCH_LEVEL");
+/// assert_eq!(Irql::from_raw(7).to_string(), "IRQL 7");
+/// ```
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct Irql(u8);
+
+impl Irql {
+    /// `PASSIVE_LEVEL`: threads run here, nothing is held off.
+    pub const PASSIVE: Self = Self(0);
+    /// `APC_LEVEL`: a thread that takes no asynchronous procedure call.
+    pub const APC: Self = Self(1);
+    /// `DISPATCH_LEVEL`: DPCs run here, and the holder of a spin lock; no waiting, no paging.
+    pub const DISPATCH: Self = Self(2);
+
+    /// The IRQL with the number `raw`, a `KIRQL`.
+    #[must_use]
+    pub const fn from_raw(raw: u8) -> Self {
+        Self(raw)
+    }
+
+    /// The number, a `KIRQL`.
+    #[must_use]
+    pub const fn to_raw(self) -> u8 {
+        self.0
+    }
+
+    /// The IRQL that the current processor runs at. Any IRQL.
+    ///
+    /// See [`KeGetCurrentIrql`][page].
+    ///
+    /// [page]: https://learn.microsoft.com/windows-hardware/drivers/ddi/wdm/nf-wdm-kegetcurrentirql
+    #[inline]
+    #[must_use]
+    pub fn current() -> Self {
+        // SAFETY: the call reads the processor's own IRQL and may be made at any.
+        Self(unsafe { nt::KeGetCurrentIrql() })
+    }
+}
+
+impl fmt::Display for Irql {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::PASSIVE => f.write_str("PASSIVE_LEVEL"),
+            Self::APC => f.write_str("APC_LEVEL"),
+            Self::DISPATCH => f.write_str("DISPATCH_LEVEL"),
+            Self(raw) => write!(f, "IRQL {raw}"),
+        }
+    }
+}

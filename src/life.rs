@@ -1,0 +1,55 @@
+//! A registration's life, as its deferred half sees it.
+
+use core::sync::atomic::{AtomicU8, Ordering};
+
+/// Connecting, Running, Closed: whether user code of the deferred half may run.
+///
+/// Only the deferred routines look at it, so that the ISR pays nothing.
+///
+/// An ISR may run, and queue its DPC, before `IoConnectInterruptEx` has returned, thus before
+/// there is an interrupt object to synchronise with. Such a DPC *parks*: it leaves a mark and
+/// returns, and the connecting thread queues it again once everything it needs is published.
+#[derive(Debug)]
+pub(crate) struct Life(AtomicU8);
+
+/// The connection is not published yet, and no DPC has come.
+const CONNECTING: u8 = 0;
+/// The connection is not published yet, and a DPC waits for it.
+const PARKED: u8 = 1;
+/// Connected: the deferred half runs whenever it is queued.
+const RUNNING: u8 = 2;
+/// Being torn down: the deferred half runs no more.
+const CLOSED: u8 = 3;
+
+impl Life {
+    /// A life that begins: Connecting.
+    pub(crate) const fn new() -> Self {
+        Self(AtomicU8::new(CONNECTING))
+    }
+
+    /// Asked by a deferred routine: may user code run now?
+    ///
+    /// `true` also means that everything written before [`run`](Self::run) is visible. `false`
+    /// means that the run is parked, or that it is not wanted any more.
+    #[inline]
+    pub(crate) fn may_run_deferred(&self) -> bool {
+        // One step decides and leaves the mark. Were they two, `run` could come between them and
+        // the parked DPC would be lost.
+        let before =
+            self.0.compare_exchange(CONNECTING, PARKED, Ordering::Acquire, Ordering::Acquire);
+        before == Err(RUNNING)
+    }
+
+    /// Connecting to Running; publishes what was written before.
+    ///
+    /// Returns whether a DPC has parked, which the caller then queues again.
+    #[must_use = "a parked DPC is lost unless it is queued again"]
+    pub(crate) fn run(&self) -> bool {
+        self.0.swap(RUNNING, Ordering::AcqRel) == PARKED
+    }
+
+    /// To Closed. A deferred routine that has already been let in may still be running.
+    pub(crate) fn close(&self) {
+        self.0.store(CLOSED, Ordering::Release);
+    }
+}

@@ -1,0 +1,104 @@
+//! The seam to the kernel: the only place that names the back end.
+//!
+//! In a driver these items are `wdk-sys`'s bindings of `wdm.h`. Everywhere else they are the same
+//! names from `wdm-interrupt-model`, so that tests and documentation need no Windows.
+
+#[cfg(all(windows, not(feature = "model")))]
+mod back_end {
+    pub(crate) use wdk_sys::{
+        _CM_SHARE_DISPOSITION, _IO_CONNECT_INTERRUPT_MESSAGE_BASED_PARAMETERS__bindgen_ty_1,
+        _KINTERRUPT, _KINTERRUPT_MODE, BOOLEAN, CM_FULL_RESOURCE_DESCRIPTOR,
+        CM_PARTIAL_RESOURCE_DESCRIPTOR, CM_PARTIAL_RESOURCE_LIST, CM_RESOURCE_INTERRUPT_LATCHED,
+        CM_RESOURCE_INTERRUPT_MESSAGE, CONNECT_FULLY_SPECIFIED, CONNECT_FULLY_SPECIFIED_GROUP,
+        CONNECT_LINE_BASED, CONNECT_MESSAGE_BASED, CmResourceTypeDeviceSpecific,
+        CmResourceTypeInterrupt, IO_CONNECT_INTERRUPT_FULLY_SPECIFIED_PARAMETERS,
+        IO_CONNECT_INTERRUPT_LINE_BASED_PARAMETERS, IO_CONNECT_INTERRUPT_MESSAGE_BASED_PARAMETERS,
+        IO_CONNECT_INTERRUPT_PARAMETERS, IO_DISCONNECT_INTERRUPT_PARAMETERS,
+        IO_INTERRUPT_MESSAGE_INFO, IO_INTERRUPT_MESSAGE_INFO_ENTRY, KDPC, KSPIN_LOCK, PKINTERRUPT,
+        PKSYNCHRONIZE_ROUTINE, POOL_FLAG_NON_PAGED, PVOID, STATUS_INSUFFICIENT_RESOURCES,
+        STATUS_INVALID_DEVICE_REQUEST, STATUS_INVALID_DEVICE_STATE, STATUS_INVALID_PARAMETER,
+        STATUS_INVALID_PARAMETER_1, STATUS_INVALID_PARAMETER_10, STATUS_NOT_FOUND,
+        STATUS_NOT_SUPPORTED, STATUS_UNSUCCESSFUL, ULONG,
+        ntddk::{
+            ExAllocatePool2, ExFreePoolWithTag, IoConnectInterruptEx, IoDisconnectInterruptEx,
+            KeFlushQueuedDpcs, KeGetCurrentIrql, KeInitializeDpc, KeInsertQueueDpc,
+            KeRemoveQueueDpc, KeSynchronizeExecution,
+        },
+    };
+    pub use wdk_sys::{CM_RESOURCE_LIST, DEVICE_OBJECT, NTSTATUS};
+
+    /// Defines a routine that the kernel calls, with the kernel's calling convention.
+    macro_rules! kernel_routine {
+        (
+            $(#[$meta:meta])*
+            $vis:vis unsafe fn $name:ident[$($generics:tt)*]
+            ($($argument:ident: $type:ty),* $(,)?) -> $result:ty $body:block
+        ) => {
+            $(#[$meta])*
+            $vis unsafe extern "C" fn $name<$($generics)*>($($argument: $type),*) -> $result $body
+        };
+    }
+    pub(crate) use kernel_routine;
+}
+
+#[cfg(not(all(windows, not(feature = "model"))))]
+mod back_end {
+    pub use wdm_interrupt_model::nt::{CM_RESOURCE_LIST, DEVICE_OBJECT, NTSTATUS};
+    pub(crate) use wdm_interrupt_model::{
+        host::kernel::{
+            ExAllocatePool2, ExFreePoolWithTag, IoConnectInterruptEx, IoDisconnectInterruptEx,
+            KeFlushQueuedDpcs, KeGetCurrentIrql, KeInitializeDpc, KeInsertQueueDpc,
+            KeRemoveQueueDpc, KeSynchronizeExecution,
+        },
+        nt::{
+            _CM_SHARE_DISPOSITION, _IO_CONNECT_INTERRUPT_MESSAGE_BASED_PARAMETERS__bindgen_ty_1,
+            _KINTERRUPT, _KINTERRUPT_MODE, BOOLEAN, CM_FULL_RESOURCE_DESCRIPTOR,
+            CM_PARTIAL_RESOURCE_DESCRIPTOR, CM_PARTIAL_RESOURCE_LIST,
+            CM_RESOURCE_INTERRUPT_LATCHED, CM_RESOURCE_INTERRUPT_MESSAGE, CONNECT_FULLY_SPECIFIED,
+            CONNECT_FULLY_SPECIFIED_GROUP, CONNECT_LINE_BASED, CONNECT_MESSAGE_BASED,
+            CmResourceTypeDeviceSpecific, CmResourceTypeInterrupt,
+            IO_CONNECT_INTERRUPT_FULLY_SPECIFIED_PARAMETERS,
+            IO_CONNECT_INTERRUPT_LINE_BASED_PARAMETERS,
+            IO_CONNECT_INTERRUPT_MESSAGE_BASED_PARAMETERS, IO_CONNECT_INTERRUPT_PARAMETERS,
+            IO_DISCONNECT_INTERRUPT_PARAMETERS, IO_INTERRUPT_MESSAGE_INFO,
+            IO_INTERRUPT_MESSAGE_INFO_ENTRY, KDPC, KSPIN_LOCK, PKINTERRUPT, PKSYNCHRONIZE_ROUTINE,
+            POOL_FLAG_NON_PAGED, PVOID, STATUS_INSUFFICIENT_RESOURCES,
+            STATUS_INVALID_DEVICE_REQUEST, STATUS_INVALID_DEVICE_STATE, STATUS_INVALID_PARAMETER,
+            STATUS_INVALID_PARAMETER_1, STATUS_INVALID_PARAMETER_10, STATUS_NOT_FOUND,
+            STATUS_NOT_SUPPORTED, STATUS_UNSUCCESSFUL, ULONG,
+        },
+    };
+
+    /// Defines a routine that the kernel calls.
+    ///
+    /// Here the kernel is the model, through which a failed assertion in a handler may unwind, so
+    /// that it fails the test and not the process.
+    macro_rules! kernel_routine {
+        (
+            $(#[$meta:meta])*
+            $vis:vis unsafe fn $name:ident[$($generics:tt)*]
+            ($($argument:ident: $type:ty),* $(,)?) -> $result:ty $body:block
+        ) => {
+            $(#[$meta])*
+            $vis unsafe extern "C-unwind" fn $name<$($generics)*>(
+                $($argument: $type),*
+            ) -> $result $body
+        };
+    }
+    pub(crate) use kernel_routine;
+}
+
+pub(crate) use back_end::*;
+#[doc(no_inline)]
+pub use back_end::{CM_RESOURCE_LIST, DEVICE_OBJECT, NTSTATUS};
+
+/// `TRUE` of `ntdef.h`.
+pub(crate) const TRUE: BOOLEAN = 1;
+
+/// `FALSE` of `ntdef.h`.
+pub(crate) const FALSE: BOOLEAN = 0;
+
+/// `NT_SUCCESS` of `ntdef.h`.
+pub(crate) const fn nt_success(status: NTSTATUS) -> bool {
+    status >= 0
+}

@@ -1,0 +1,225 @@
+//! Builds driver crates to `.sys` files.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+use cargo_metadata::{Artifact, Message};
+
+use crate::layout::Layout;
+use crate::progress::Step;
+use crate::setup::Host;
+use crate::text;
+use crate::toolchain::DRIVER_TARGET;
+use crate::vendor::{MANIFEST_VARIABLE, Sources, short_name};
+
+/// Which of cargo's profiles is built.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Profile {
+    Release,
+    Dev,
+}
+
+impl Profile {
+    /// What `--debug` on the command line asks for.
+    pub(crate) const fn from_debug_flag(debug: bool) -> Self {
+        if debug { Self::Dev } else { Self::Release }
+    }
+}
+
+/// What a build came to.
+#[derive(Debug)]
+pub(crate) struct Built {
+    /// The drivers, by the order of cargo.
+    pub(crate) drivers: Vec<PathBuf>,
+    /// Whether all was there already, so that nothing was compiled.
+    pub(crate) fresh: bool,
+}
+
+/// Builds the driver crate in `folder`, or all of a workspace's, and returns the drivers.
+///
+/// # Errors
+///
+/// There is no driver, or it does not build; the error has the compiler's last lines. An error also says
+/// that the crate's lock file changed, which building must not do.
+pub(crate) fn build(
+    layout: &Layout,
+    host: &Host,
+    folder: &Path,
+    profile: Profile,
+) -> Result<Built> {
+    let folder = fs::canonicalize(folder)
+        .or_else(|_| fs::canonicalize(layout.root().join(folder)))
+        .with_context(|| format!("there is no folder {}", folder.display()))?;
+    let sources = Sources::of(layout, &host.driver, &folder)?;
+    let lock = text::read(&sources.lock())?;
+    let mut step = Step::begin(&layout.logs(), format!("building {}", short_name(&folder)));
+    let mut command = cargo_build(layout, host, &sources, &folder, profile)?;
+    let messages = step.run(&mut command)?;
+    let artifacts = artifacts(&messages)?;
+    let fresh = artifacts.iter().all(|artifact| artifact.fresh);
+    let mut drivers = Vec::new();
+    let mut changed = !fresh;
+    for library in libraries(artifacts) {
+        let (driver, new) = place(layout, &library)?;
+        changed |= new;
+        drivers.push(driver);
+    }
+    if drivers.is_empty() {
+        bail!(
+            "{} built, but no driver came of it: a driver's crate has `crate-type = [\"cdylib\"]` in \
+             its [lib] section",
+            folder.display()
+        );
+    }
+    if text::read(&sources.lock())? != lock {
+        bail!("building changed {}", sources.lock().display());
+    }
+    step.done(if changed { "built" } else { "up to date" });
+    Ok(Built { drivers, fresh })
+}
+
+/// `cargo build` for the driver in `folder`.
+fn cargo_build(
+    layout: &Layout,
+    host: &Host,
+    sources: &Sources,
+    folder: &Path,
+    profile: Profile,
+) -> Result<Command> {
+    let mut command = cargo(layout, host, sources, folder)?;
+    command.arg("build").args(["--locked", "--offline"]);
+    command.args(["--message-format", "json-render-diagnostics"]);
+    match profile {
+        Profile::Release => {
+            command.arg("--release");
+        }
+        // Unoptimised, it calls functions of a C runtime that nothing here uses.
+        Profile::Dev if host.driver.builds_core() => {
+            command.args(["--config", "profile.dev.package.compiler_builtins.opt-level=2"]);
+        }
+        Profile::Dev => {}
+    }
+    // The memory functions come from the kit in both cases, so that both are one case.
+    command.args(host.driver.target_arguments(DRIVER_TARGET, ""));
+    Ok(command)
+}
+
+/// `cargo` with all that building for the driver's target takes, run in `folder`.
+pub(crate) fn cargo(
+    layout: &Layout,
+    host: &Host,
+    sources: &Sources,
+    folder: &Path,
+) -> Result<Command> {
+    let mut flags = own_rustflags(host, sources, folder)?;
+    flags.extend(["-C".to_owned(), "target-feature=+crt-static".to_owned()]);
+    flags.extend(["-C".to_owned(), format!("link-arg={}", host.kit.memory_library().display())]);
+    let clang_arguments =
+        format!("-fgnuc-version=12 -resource-dir '{}'", host.llvm.resource_folder()?.display());
+    let mut command = host.driver.cargo();
+    command
+        .current_dir(folder)
+        .env("CARGO_HOME", &sources.home)
+        .env("CARGO_TARGET_DIR", target_folder(layout, sources))
+        .env("CARGO_TERM_PROGRESS_WHEN", "always")
+        .env("CARGO_TERM_PROGRESS_WIDTH", "100")
+        .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"))
+        .env("CARGO_TARGET_X86_64_PC_WINDOWS_MSVC_LINKER", host.llvm.linker())
+        .env("WDKContentRoot", host.kit.root())
+        .env("LIBCLANG_PATH", host.llvm.library_folder())
+        .env("BINDGEN_EXTRA_CLANG_ARGS", clang_arguments)
+        .env(MANIFEST_VARIABLE, &sources.manifest);
+    Ok(command)
+}
+
+/// Where a workspace is built: a folder for each, since two may have packages of one name.
+fn target_folder(layout: &Layout, sources: &Sources) -> PathBuf {
+    let root = sources.manifest.parent().unwrap_or(&sources.manifest);
+    let identity = text::fingerprint(root.as_os_str().as_encoded_bytes());
+    layout.drivers().join(".build").join(format!("{}-{identity}", short_name(root)))
+}
+
+/// The flags that the crate's own configuration asks for. Given to cargo with the kit's, because flags in
+/// the environment replace those in files.
+fn own_rustflags(host: &Host, sources: &Sources, folder: &Path) -> Result<Vec<String>> {
+    for key in [format!("target.{DRIVER_TARGET}.rustflags"), "build.rustflags".to_owned()] {
+        let output = host
+            .driver
+            .cargo()
+            .current_dir(folder)
+            .env("CARGO_HOME", &sources.home)
+            .env("RUSTC_BOOTSTRAP", "1")
+            .args(["config", "get", "-Zunstable-options", "--format", "json-value", &key])
+            .output()
+            .context("cannot start cargo")?;
+        if output.status.success() {
+            let value = String::from_utf8_lossy(&output.stdout);
+            return flags_in(&value).with_context(|| format!("cannot read {key} ({value})"));
+        }
+    }
+    Ok(Vec::new())
+}
+
+/// Flags in a value of cargo's configuration, which is a list or one string.
+fn flags_in(json: &str) -> Result<Vec<String>> {
+    Ok(match serde_json::from_str(json)? {
+        serde_json::Value::String(flags) => flags.split_whitespace().map(str::to_owned).collect(),
+        value => serde_json::from_value(value)?,
+    })
+}
+
+/// What cargo says it built, or found built.
+fn artifacts(messages: &str) -> Result<Vec<Artifact>> {
+    let mut artifacts = Vec::new();
+    for message in Message::parse_stream(messages.as_bytes()) {
+        if let Message::CompilerArtifact(artifact) =
+            message.context("cannot read cargo's output")?
+        {
+            artifacts.push(artifact);
+        }
+    }
+    Ok(artifacts)
+}
+
+/// The dynamic libraries among what was built.
+fn libraries(artifacts: Vec<Artifact>) -> impl Iterator<Item = PathBuf> {
+    artifacts
+        .into_iter()
+        .filter(|artifact| artifact.target.is_cdylib())
+        .flat_map(|artifact| artifact.filenames)
+        .filter(|file| file.extension() == Some("dll"))
+        .map(PathBuf::from)
+}
+
+/// Puts a library where finished drivers are, under the name of a driver; says whether it is a new one.
+fn place(layout: &Layout, library: &Path) -> Result<(PathBuf, bool)> {
+    let stem = library.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let folder = layout.drivers().join(&stem);
+    let driver = folder.join(format!("{stem}.sys"));
+    let content =
+        fs::read(library).with_context(|| format!("cannot read {}", library.display()))?;
+    let new = text::write_if_changed(&driver, &content)?;
+    let symbols = library.with_extension("pdb");
+    if new && symbols.is_file() {
+        let placed = folder.join(format!("{stem}.pdb"));
+        fs::copy(&symbols, &placed)
+            .with_context(|| format!("cannot write {}", placed.display()))?;
+    }
+    Ok((driver, new))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_are_a_list_or_one_string() {
+        let expected = ["-C", "target-feature=+crt-static"];
+        let list = flags_in(r#"["-C", "target-feature=+crt-static"]"#);
+        assert_eq!(list.ok().as_deref(), Some(&expected.map(str::to_owned)[..]));
+        let string = flags_in(r#""-C target-feature=+crt-static""#);
+        assert_eq!(string.ok().as_deref(), Some(&expected.map(str::to_owned)[..]));
+    }
+}

@@ -1,0 +1,297 @@
+//! Boots a driver on the test bed under QEMU.
+
+use std::fmt;
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+use std::process::{Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use clap::{Args, ValueEnum};
+
+use crate::packages::QEMU;
+
+/// What QEMU's isa-debug-exit makes of the value that the bed writes on success.
+const PASSED: i32 = (0x10 << 1) | 1;
+
+/// What it makes of the value that the bed writes on failure.
+const FAILED: i32 = (0x11 << 1) | 1;
+
+/// The slots that devices get, in order. They are equal modulo 4, so that their lines are one line.
+const SLOTS: [u32; 3] = [4, 8, 12];
+
+/// How many lines a failure shows.
+const SHOWN_LINES: usize = 12;
+
+/// What the bed gives the device for an interrupt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Interrupt {
+    /// A message, if the device has the capability.
+    Message,
+    /// A line only.
+    Line,
+}
+
+impl fmt::Display for Interrupt {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Message => "message",
+            Self::Line => "line",
+        })
+    }
+}
+
+/// The machine that is booted.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Machine {
+    /// A device, by the name that QEMU has for it; may be given several times.
+    #[arg(long = "device", default_value = "edu")]
+    pub(crate) devices: Vec<String>,
+    /// How many processors the machine has.
+    #[arg(long, default_value_t = 4)]
+    pub(crate) smp: u32,
+    /// What the device is given.
+    #[arg(long, value_enum, default_value_t = Interrupt::Message)]
+    pub(crate) interrupt: Interrupt,
+    /// After how many seconds the machine is stopped.
+    #[arg(long, default_value_t = 120)]
+    pub(crate) seconds: u64,
+}
+
+impl Machine {
+    /// A machine with four processors and `count` edu devices.
+    pub(crate) fn with_edu(count: usize, interrupt: Interrupt) -> Self {
+        Self { devices: vec!["edu".to_owned(); count], smp: 4, interrupt, seconds: 120 }
+    }
+
+    /// The bed's command line for running a driver.
+    pub(crate) fn run_command(&self) -> String {
+        format!("run interrupt={}", self.interrupt)
+    }
+
+    /// The devices with a slot each.
+    fn device_arguments(&self) -> Result<Vec<String>> {
+        if self.devices.len() > SLOTS.len() {
+            bail!("{} devices, and {} is the most", self.devices.len(), SLOTS.len());
+        }
+        let slots = self.devices.iter().zip(SLOTS);
+        Ok(slots.map(|(device, slot)| format!("{device},addr={slot}")).collect())
+    }
+}
+
+/// One line that the machine printed.
+#[derive(Debug, Clone)]
+pub(crate) struct Printed {
+    pub(crate) text: String,
+    /// Since QEMU was started.
+    pub(crate) at: Duration,
+}
+
+/// What came of a boot.
+#[derive(Debug)]
+pub(crate) struct Boot {
+    pub(crate) lines: Vec<Printed>,
+    pub(crate) took: Duration,
+    end: End,
+}
+
+/// How a machine ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    Status(ExitStatus),
+    TimedOut(u64),
+}
+
+impl Boot {
+    /// Whether the bed said that all was as it must be.
+    pub(crate) fn passed(&self) -> bool {
+        matches!(self.end, End::Status(status) if status.code() == Some(PASSED))
+    }
+
+    /// Whether the bed said that something was not as it must be.
+    pub(crate) fn failed(&self) -> bool {
+        matches!(self.end, End::Status(status) if status.code() == Some(FAILED))
+    }
+
+    /// Whether the machine was stopped because its time was over.
+    pub(crate) const fn timed_out(&self) -> bool {
+        matches!(self.end, End::TimedOut(_))
+    }
+
+    /// How the machine ended, in words.
+    pub(crate) fn ending(&self) -> String {
+        match self.end {
+            End::Status(status) if status.code() == Some(PASSED) => "the run passed".to_owned(),
+            End::Status(status) if status.code() == Some(FAILED) => "the run failed".to_owned(),
+            End::Status(status) => {
+                format!("the machine ended without a verdict (QEMU: {status})")
+            }
+            End::TimedOut(seconds) => format!("the machine was stopped after {seconds} s"),
+        }
+    }
+
+    /// When the driver's entry was reached.
+    pub(crate) fn driver_reached(&self) -> Option<Duration> {
+        self.lines.iter().find(|line| line.text.starts_with("driver ")).map(|line| line.at)
+    }
+}
+
+impl fmt::Display for Boot {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.ending())?;
+        if self.passed() {
+            return Ok(());
+        }
+        formatter.write_str("; its last lines were")?;
+        for line in &self.lines[self.lines.len().saturating_sub(SHOWN_LINES)..] {
+            write!(formatter, "\n    {}", line.text)?;
+        }
+        Ok(())
+    }
+}
+
+/// Boots `driver` on `bed`, with `command` on the bed's command line, and calls `seen` for each line as
+/// it is printed.
+///
+/// # Errors
+///
+/// QEMU or one of the files is not there. A run that fails is not an error but a [`Boot`] that did not
+/// pass.
+pub(crate) fn boot(
+    bed: &Path,
+    driver: &Path,
+    machine: &Machine,
+    command: &str,
+    mut seen: impl FnMut(&Printed),
+) -> Result<Boot> {
+    for file in [bed, driver] {
+        if !file.is_file() {
+            bail!("there is no file {}", file.display());
+        }
+    }
+    let mut qemu = Command::new(QEMU);
+    qemu.args(["-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "max", "-m", "256"])
+        .args(["-nodefaults", "-display", "none", "-no-reboot", "-serial", "stdio"])
+        .args(["-smp", &machine.smp.to_string()])
+        .args(["-device", "isa-debug-exit,iobase=0xf4,iosize=0x04"])
+        .args(["-append", command])
+        .arg("-kernel")
+        .arg(bed)
+        .arg("-initrd")
+        .arg(driver);
+    for device in machine.device_arguments()? {
+        qemu.args(["-device", &device]);
+    }
+    let begun = Instant::now();
+    let mut child = qemu
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("cannot start {QEMU}"))?;
+    let (sender, receiver) = mpsc::channel();
+    let readers = [
+        child.stdout.take().map(|pipe| forward(pipe, sender.clone(), begun)),
+        child.stderr.take().map(|pipe| forward(pipe, sender, begun)),
+    ];
+    let mut lines = Vec::new();
+    let deadline = begun + Duration::from_secs(machine.seconds);
+    let timed_out = loop {
+        match receiver.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            Ok(line) => {
+                seen(&line);
+                lines.push(line);
+            }
+            Err(RecvTimeoutError::Timeout) => break true,
+            Err(RecvTimeoutError::Disconnected) => break false,
+        }
+    };
+    if timed_out {
+        child.kill().context("cannot stop QEMU")?;
+    }
+    let status = child.wait().context("lost QEMU")?;
+    for reader in readers.into_iter().flatten() {
+        // A reader that panicked has said so on standard error; the status decides.
+        drop(reader.join());
+    }
+    lines.extend(receiver.try_iter());
+    let end = if timed_out { End::TimedOut(machine.seconds) } else { End::Status(status) };
+    Ok(Boot { lines, took: begun.elapsed(), end })
+}
+
+/// Sends each line that `pipe` brings, with its time.
+fn forward<R: Read + Send + 'static>(
+    pipe: R,
+    sender: mpsc::Sender<Printed>,
+    begun: Instant,
+) -> thread::JoinHandle<()> {
+    thread::spawn(move || {
+        for line in BufReader::new(pipe).split(b'\n') {
+            let Ok(line) = line else { break };
+            let text = String::from_utf8_lossy(&line).trim_end().to_owned();
+            if sender.send(Printed { text, at: begun.elapsed() }).is_err() {
+                break;
+            }
+        }
+    })
+}
+
+#[cfg(test)]
+impl Boot {
+    /// A boot that printed `lines` and ended with a verdict.
+    pub(crate) fn of_lines(lines: &[&str], passed: bool) -> Self {
+        use std::os::unix::process::ExitStatusExt;
+
+        let code = if passed { PASSED } else { FAILED };
+        let printed = |text: &&str| Printed { text: (*text).to_owned(), at: Duration::ZERO };
+        Self {
+            lines: lines.iter().map(printed).collect(),
+            took: Duration::ZERO,
+            end: End::Status(ExitStatus::from_raw(code << 8)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::process::ExitStatusExt;
+
+    fn boot_with(end: End) -> Boot {
+        let line = Printed { text: "driver edu.sys".to_owned(), at: Duration::from_millis(300) };
+        Boot { lines: vec![line], took: Duration::from_secs(1), end }
+    }
+
+    #[test]
+    fn only_the_beds_own_word_is_success() {
+        assert!(boot_with(End::Status(ExitStatus::from_raw(PASSED << 8))).passed());
+        assert!(!boot_with(End::Status(ExitStatus::from_raw(0))).passed());
+        assert!(!boot_with(End::TimedOut(120)).passed());
+    }
+
+    #[test]
+    fn a_machine_that_was_stopped_says_so_and_shows_its_last_lines() {
+        let text = boot_with(End::TimedOut(120)).to_string();
+        assert_eq!(
+            text,
+            "the machine was stopped after 120 s; its last lines were\n    driver edu.sys"
+        );
+    }
+
+    #[test]
+    fn the_drivers_entry_is_timed_by_the_line_that_announces_it() {
+        assert_eq!(boot_with(End::TimedOut(1)).driver_reached(), Some(Duration::from_millis(300)));
+    }
+
+    #[test]
+    fn two_devices_share_a_line() {
+        let machine = Machine::with_edu(2, Interrupt::Line);
+        let arguments = machine.device_arguments().ok();
+        assert_eq!(
+            arguments.as_deref(),
+            Some(&["edu,addr=4".to_owned(), "edu,addr=8".to_owned()][..])
+        );
+    }
+}

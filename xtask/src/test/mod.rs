@@ -1,0 +1,228 @@
+//! All tests: what is said of the sources, the host's tests, the drivers as files, and the bed's tests.
+//!
+//! A test is one line, `ok NAME` or `FAILED NAME` with its output below; the last line counts them. What takes a
+//! set-up or a build gets it when the first test needs it, so that a filter keeps a run short.
+
+mod cross;
+mod damage;
+mod foreign;
+mod host;
+mod imports;
+mod inx;
+mod libtest;
+mod machine;
+mod repository;
+mod runner;
+
+use std::cell::OnceCell;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow, bail};
+
+use self::machine::{Expected, Job};
+use self::repository::Locks;
+use self::runner::Runner;
+use crate::driver::{self, Profile};
+use crate::layout::Layout;
+use crate::qemu::{Interrupt, Machine};
+use crate::setup::{self, Host};
+use crate::{bed, text};
+
+/// Runs the tests whose name contains `filter`, and says whether all passed.
+pub(crate) fn run(layout: &Layout, filter: Option<&str>) -> Result<bool> {
+    let locks = Locks::read(layout)?;
+    let mut runner = Runner::new(filter);
+    let things = Things::new(layout);
+    host::run(layout, &mut runner);
+    runner.test("repository: the oldest Rust is stated, and is not newer than this one", || {
+        repository::oldest_rust(layout)
+    });
+    runner.test("inf: edu.inx sets up interrupts, security and service", || {
+        inx::check(&text::read(&layout.root().join("inf").join("edu.inx"))?)
+    });
+    test_drivers(&mut runner, &things);
+    if runner.may_want("bed") {
+        match jobs(&things) {
+            Ok((bed, jobs)) => machine::run(&mut runner, bed, &jobs),
+            Err(error) => runner.report(
+                "bed: the bed and its drivers are built",
+                None,
+                Err(format!("{error:#}")),
+            ),
+        }
+    }
+    runner.test("repository: the lock files are the same as before", || locks.compare(layout));
+    Ok(runner.close())
+}
+
+/// The tests of drivers as code and as files.
+fn test_drivers(runner: &mut Runner<'_>, things: &Things<'_>) {
+    let layout = things.layout;
+    runner.test("driver: everything missing is set up", || things.host().map(drop));
+    // The line says what it was linted with, so the set-up comes before the name.
+    if runner.may_want("lint")
+        && let Ok(host) = things.host()
+    {
+        runner.test(
+            &format!("lint: the drivers, for Windows ({})", cross::linter(&host.driver)),
+            || cross::lint_drivers(layout, host),
+        );
+        runner.test(&format!("lint: the bed ({})", cross::linter(&host.bed)), || {
+            cross::lint_bed(layout, host)
+        });
+    }
+    runner.test("driver: samples/edu builds to edu.sys", || things.edu().map(drop));
+    runner.test("driver: a second build compiles nothing", || {
+        things.edu()?;
+        let built = driver::build(layout, things.host()?, &layout.sample(), Profile::Release)?;
+        if built.fresh {
+            Ok(())
+        } else {
+            bail!("cargo compiled something though nothing had changed")
+        }
+    });
+    runner.test("driver: edu.sys imports only what Windows 10, version 2004, exports", || {
+        let imports = imports::of(things.edu()?)?;
+        let oracle = imports::Oracle::read(layout)?;
+        let objections: Vec<String> =
+            imports.iter().filter_map(|import| oracle.objection(import)).collect();
+        if imports.is_empty() {
+            bail!("edu.sys imports nothing");
+        }
+        if !objections.is_empty() {
+            bail!("{}", objections.join("\n"));
+        }
+        Ok(())
+    });
+    runner.test("driver: the model's layouts are those of wdk-sys", || {
+        cross::layouts(layout, things.host()?)
+    });
+    runner.test("driver: a stranger's crate builds, and imports from ntoskrnl.exe only", || {
+        let imports = imports::of(things.stranger()?)?;
+        match imports.iter().find(|import| import.module != "ntoskrnl.exe") {
+            None if !imports.is_empty() => Ok(()),
+            None => bail!("the driver imports nothing"),
+            Some(other) => bail!("{} is imported from {}", other.name, other.module),
+        }
+    });
+}
+
+/// All that is booted.
+fn jobs<'a>(things: &'a Things<'_>) -> Result<(&'a Path, Vec<Job>)> {
+    let bed = things.bed()?;
+    let edu = things.edu()?;
+    let machine = Machine::with_edu(1, Interrupt::Message);
+    let mut jobs = machine::own_tests(bed, edu)?;
+    for damaged in damage::files(things.layout, edu)? {
+        jobs.push(Job {
+            name: damaged.name.to_owned(),
+            driver: damaged.file,
+            command: machine.run_command(),
+            machine: machine.clone(),
+            expected: Expected::Refusal(damaged.said),
+        });
+    }
+    jobs.push(Job {
+        name: "a_strangers_driver_without_a_device_is_loaded_and_unloaded".to_owned(),
+        driver: things.stranger()?.to_path_buf(),
+        command: machine.run_command(),
+        machine: machine.clone(),
+        expected: Expected::Success(&["stranger: hello", "stranger: goodbye"]),
+    });
+    jobs.push(Job {
+        name: "a_machine_that_takes_too_long_is_stopped".to_owned(),
+        driver: edu.to_path_buf(),
+        command: machine.run_command(),
+        machine: Machine { seconds: 0, ..machine },
+        expected: Expected::Stopped,
+    });
+    Ok((bed, jobs))
+}
+
+/// What several tests need, made when the first of them asks.
+struct Things<'a> {
+    layout: &'a Layout,
+    host: OnceCell<Option<Host>>,
+    edu: OnceCell<Option<PathBuf>>,
+    bed: OnceCell<Option<PathBuf>>,
+    stranger: OnceCell<Option<PathBuf>>,
+}
+
+impl<'a> Things<'a> {
+    const fn new(layout: &'a Layout) -> Self {
+        Self {
+            layout,
+            host: OnceCell::new(),
+            edu: OnceCell::new(),
+            bed: OnceCell::new(),
+            stranger: OnceCell::new(),
+        }
+    }
+
+    fn host(&self) -> Result<&Host> {
+        made_once(&self.host, "the set-up", || setup::run(self.layout))
+    }
+
+    fn edu(&self) -> Result<&Path> {
+        let made = made_once(&self.edu, "the build of samples/edu", || {
+            let built =
+                driver::build(self.layout, self.host()?, &self.layout.sample(), Profile::Release)?;
+            built.drivers.into_iter().next().context("no driver was built")
+        });
+        Ok(made?)
+    }
+
+    fn bed(&self) -> Result<&Path> {
+        let made =
+            made_once(&self.bed, "the build of the bed", || bed::build(self.layout, self.host()?));
+        Ok(made?)
+    }
+
+    fn stranger(&self) -> Result<&Path> {
+        let made = made_once(&self.stranger, "the build of a stranger's crate", || {
+            foreign::build(self.layout, self.host()?)
+        });
+        Ok(made?)
+    }
+}
+
+/// The thing in `cell`, made now if nobody has asked for it before. The reason why it could not be made is the error
+/// of the first who asks; to the others it is enough to say that it was not.
+fn made_once<'a, T>(
+    cell: &'a OnceCell<Option<T>>,
+    what: &str,
+    maker: impl FnOnce() -> Result<T>,
+) -> Result<&'a T> {
+    if cell.get().is_none() {
+        match maker() {
+            // The cell was empty a moment ago, and this is one thread.
+            Ok(thing) => drop(cell.set(Some(thing))),
+            Err(error) => {
+                drop(cell.set(None));
+                return Err(error);
+            }
+        }
+    }
+    cell.get().and_then(Option::as_ref).ok_or_else(|| anyhow!("{what} failed, see above"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_could_not_be_made_is_not_tried_twice() {
+        let cell: OnceCell<Option<u32>> = OnceCell::new();
+        let first = made_once(&cell, "the number", || bail!("no number"));
+        assert_eq!(first.map_err(|error| error.to_string()), Err("no number".to_owned()));
+        let second = made_once(&cell, "the number", || Ok(1));
+        assert!(second.is_err_and(|error| error.to_string().contains("see above")));
+    }
+
+    #[test]
+    fn what_was_made_is_made_once() {
+        let cell = OnceCell::new();
+        assert_eq!(made_once(&cell, "a", || Ok(1)).ok(), Some(&1));
+        assert_eq!(made_once(&cell, "a", || Ok(2)).ok(), Some(&1));
+    }
+}
