@@ -140,13 +140,14 @@ pub(crate) fn connect<H: InterruptHandler<D>, D: DeferredHalf<H>>(
         Err(kind) => {
             // The kernel may have run the ISR before it failed, and the ISR may have queued the
             // DPC.
-            // SAFETY: PASSIVE_LEVEL (above); not connected, since the connect failed.
+            // SAFETY: PASSIVE_LEVEL (above); Connecting, and not connected, since it failed.
             let halves = unsafe { drain(block) };
             return Err(ConnectError::new(kind, halves));
         }
     };
     if let Err(kind) = enable(request, block, &connection) {
-        // SAFETY: PASSIVE_LEVEL (above); connected, and there is no registration that could use it.
+        // SAFETY: PASSIVE_LEVEL (above); connected, still Connecting, and there is no registration
+        // that could use it.
         let halves = unsafe { dismantle(block, connection) };
         return Err(ConnectError::new(kind, halves));
     }

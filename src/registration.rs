@@ -252,8 +252,8 @@ unsafe fn end_deferred<H: InterruptHandler<D>, D: DeferredHalf<H>>(block: &Block
 ///
 /// # Safety
 ///
-/// `PASSIVE_LEVEL`. `block` is connected by `connection` and used by nobody but the ISR and a DPC
-/// that does not run user code, or not any more; it is gone afterwards.
+/// `PASSIVE_LEVEL`. `block` is connected by `connection`; it is Connecting still, or Closed, so that
+/// its DPC runs no user code; nobody else uses it. It is gone afterwards.
 pub(crate) unsafe fn dismantle<H: InterruptHandler<D>, D: DeferredHalf<H>>(
     block: NonNull<Block<H, D>>,
     connection: Connection,
@@ -261,7 +261,7 @@ pub(crate) unsafe fn dismantle<H: InterruptHandler<D>, D: DeferredHalf<H>>(
     // 5
     // SAFETY: PASSIVE_LEVEL, and nobody synchronises or will (caller).
     unsafe { connection.disconnect() };
-    // SAFETY: PASSIVE_LEVEL, no longer connected.
+    // SAFETY: PASSIVE_LEVEL, no longer connected, and no user code of the DPC (caller).
     unsafe { drain(block) }
 }
 
@@ -269,24 +269,20 @@ pub(crate) unsafe fn dismantle<H: InterruptHandler<D>, D: DeferredHalf<H>>(
 ///
 /// # Safety
 ///
-/// `PASSIVE_LEVEL`. `block` is not connected, or not any more, and used by nobody but a DPC that an
-/// ISR may have queued; it is gone afterwards.
+/// `PASSIVE_LEVEL`. `block` is not connected, or not any more; it is Connecting still, or Closed, so
+/// that a DPC which an ISR may have queued runs no user code; nobody else uses it. It is gone
+/// afterwards.
 pub(crate) unsafe fn drain<H: InterruptHandler<D>, D: DeferredHalf<H>>(
     block: NonNull<Block<H, D>>,
 ) -> (H, D::Inner) {
-    {
-        // SAFETY: the block lives until it is freed, below.
-        let block = unsafe { block.as_ref() };
-        // After a failed connect this is where deferred work is refused.
-        block.life.close();
-        let dpc = block.dpc();
-        if !dpc.is_null() {
-            // 6
-            // SAFETY: initialised with the block. Only a refused run can be lost.
-            unsafe { nt::KeRemoveQueueDpc(dpc) };
-            // SAFETY: PASSIVE_LEVEL (caller).
-            unsafe { nt::KeFlushQueuedDpcs() };
-        }
+    // SAFETY: the block lives until it is freed, below.
+    let dpc = unsafe { block.as_ref() }.dpc();
+    if !dpc.is_null() {
+        // 6
+        // SAFETY: initialised with the block. What is lost runs no user code (caller).
+        unsafe { nt::KeRemoveQueueDpc(dpc) };
+        // SAFETY: PASSIVE_LEVEL (caller).
+        unsafe { nt::KeFlushQueuedDpcs() };
     }
     // 7
     // SAFETY: not connected, and the DPC is neither queued nor running, and nobody can queue it.

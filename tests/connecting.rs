@@ -9,6 +9,7 @@ use wdm_interrupt::{
     MessageBased, NullDevice, PhysicalDevice,
 };
 use wdm_interrupt_model::executive::{Call, Fault};
+use wdm_interrupt_model::hal::Event;
 use wdm_interrupt_model::host::{Delivery, Device, Machine, kernel};
 use wdm_interrupt_model::nt;
 
@@ -119,6 +120,12 @@ fn a_message_request_that_may_not_fall_back_is_undone_and_gives_the_handler_back
     let (handler, ()) = error.into_halves();
     assert_eq!((handler.events, diary.read()), (0, vec![]));
     assert!(machine.left_behind().is_empty());
+    // The interrupt that came meanwhile was left to the line's other devices.
+    let claimed = |event: &Event| match *event {
+        Event::IsrLeft { claimed, .. } => Some(claimed),
+        _ => None,
+    };
+    assert_eq!(machine.events().iter().find_map(claimed), Some(false));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod common;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use common::Happened::{DeferredDropped, Disable, Enable, HandlerDropped, Run, Service};
@@ -93,6 +94,69 @@ fn an_interrupt_during_the_disconnect_queues_a_dpc_that_runs_no_user_code() {
     assert_eq!((handler.events, *completion.taken.lock().unwrap()), (1, 0));
     assert_eq!(diary.count(Run), 0);
     assert!(machine.events().iter().any(|event| matches!(event, Event::DpcQueued { .. })));
+}
+
+#[test]
+fn once_deferred_work_is_refused_a_dpc_that_runs_is_not_let_in() {
+    let machine = Machine::new(1).enter();
+    let device = machine.device().line().build();
+    let diary = Diary::default();
+    let registration = connect(&device, &diary);
+    // Not held back: the DPC runs while the disconnect has not returned.
+    machine.interrupt_during_disconnect(true);
+    let (handler, completion) = registration.disconnect().unwrap();
+    assert!(machine.events().iter().any(|event| matches!(event, Event::DpcEntered { .. })));
+    assert_eq!((handler.events, *completion.taken.lock().unwrap()), (1, 0));
+    assert_eq!(diary.count(Run), 0);
+}
+
+#[test]
+fn no_user_code_of_the_deferred_half_runs_after_the_last_disable() {
+    /// Its `disable` sees whether the deferred half is running; the last one must not.
+    struct Watching {
+        running: Arc<AtomicBool>,
+        seen_by_disable: Vec<bool>,
+    }
+    struct Slow(Arc<AtomicBool>);
+    impl InterruptHandler<Dpc<Slow>> for Watching {
+        fn service(&mut self, interrupt: &Interrupt<'_, Dpc<Slow>>) -> Serviced {
+            interrupt.queue_deferred();
+            Serviced::Claimed
+        }
+        fn disable(&mut self) {
+            self.seen_by_disable.push(self.running.load(Ordering::SeqCst));
+        }
+    }
+    impl DeferredHandler<Watching> for Slow {
+        fn run(&self, _deferred: &Deferred<'_, Watching>) {
+            self.0.store(true, Ordering::SeqCst);
+            for _ in 0..50 {
+                std::thread::yield_now();
+            }
+            self.0.store(false, Ordering::SeqCst);
+        }
+    }
+
+    let machine = Machine::new(2).enter();
+    let device = machine.device().line().build();
+    for _ in 0..30 {
+        let running = Arc::new(AtomicBool::new(false));
+        let registration = LineBased::new(physical_device(&device))
+            .deferred(Slow(Arc::clone(&running)))
+            .connect(Watching { running, seen_by_disable: Vec::new() })
+            .unwrap();
+        machine.scope(|scope| {
+            // A shared line that does not stop interrupting while this is torn down.
+            let device = &device;
+            scope.spawn(1, || while device.raise_line() != Delivery::NotConnected {});
+            for _ in 0..20 {
+                std::thread::yield_now();
+            }
+            let (handler, _slow) = registration.disconnect().unwrap();
+            assert_eq!(handler.seen_by_disable.len(), 2);
+            assert_eq!(handler.seen_by_disable.last(), Some(&false));
+        });
+    }
 }
 
 #[test]
