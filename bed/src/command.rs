@@ -32,10 +32,9 @@ pub(crate) fn run(line: &str, image: Option<Result<Image, LoadError>>) -> Outcom
         "run" => kind(words.next()).and_then(|kind| scenario::run(image, kind)),
         "test" => {
             let name = words.next().unwrap_or_default();
-            match scenario::tests().find(|test| test.name == name) {
-                Some(test) => (test.run)(image),
-                None => Err(format!("there is no test {name:?}")),
-            }
+            let test = scenario::tests().find(|test| test.name == name);
+            test.ok_or_else(|| format!("there is no test {name:?}"))
+                .and_then(|test| (test.run)(image))
         }
         _ => Err(format!("{line:?} is no command. {USAGE}")),
     };

@@ -17,13 +17,13 @@ use crate::{apic, irql, processor};
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct BedHal;
 
-/// What a scenario does the moment a service routine can be reached, while IoConnectInterruptEx has not
+/// What a scenario does the moment a service routine can be reached, while `IoConnectInterruptEx` has not
 /// returned: given the vectors.
 type Adversary = Box<dyn Fn(&[u32]) + Send + Sync>;
 
 static ADVERSARY: Lock<Option<alloc::sync::Arc<Adversary>>> = Lock::new(None);
 
-/// Sets what happens inside every IoConnectInterruptEx from now on.
+/// Sets what happens inside every `IoConnectInterruptEx` from now on.
 pub(crate) fn set_adversary(adversary: impl Fn(&[u32]) + Send + Sync + 'static) {
     *ADVERSARY.lock() = Some(alloc::sync::Arc::new(Box::new(adversary)));
 }

@@ -9,6 +9,7 @@
     clippy::cast_possible_truncation,
     clippy::cast_possible_wrap,
     clippy::cast_sign_loss,
+    clippy::cast_ptr_alignment,
     reason = "a kernel for one 64-bit architecture: addresses and register fields are cut on purpose"
 )]
 

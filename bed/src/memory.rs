@@ -98,7 +98,9 @@ fn split(address: usize) -> *mut u64 {
     for index in 0..512 {
         let value = (base + (index * PAGE) as u64) | entry::PRESENT | entry::WRITABLE;
         // SAFETY: the table has 512 entries.
-        unsafe { table.add(index).write(value) };
+        let slot = unsafe { table.add(index) };
+        // SAFETY: as above; the table is not in use yet.
+        unsafe { slot.write(value) };
     }
     let value = table.expose_provenance() as u64 | entry::PRESENT | entry::WRITABLE;
     // SAFETY: the entry maps the same memory as before, page by page.

@@ -135,11 +135,6 @@ impl Function {
         self.update(CommandRegister::MEMORY_ENABLE, on);
     }
 
-    /// Whether its registers are decoded.
-    pub(crate) fn is_decoded(&self) -> bool {
-        PciHeader::new(self.address).command(Ports).contains(CommandRegister::MEMORY_ENABLE)
-    }
-
     /// Lets it use its line.
     pub(crate) fn enable_line(&self) {
         self.disable_message();

@@ -22,7 +22,6 @@ unsafe impl Sync for InterruptsOff {}
 
 // SAFETY: `held` goes from false to true in one atomic step, for one processor at a time.
 unsafe impl RawMutex for InterruptsOff {
-    #[expect(clippy::declare_interior_mutable_const, reason = "lock_api asks for this constant")]
     const INIT: Self =
         Self { held: AtomicBool::new(false), interrupts_were_on: UnsafeCell::new(false) };
     type GuardMarker = GuardNoSend;

@@ -92,9 +92,10 @@ pub(crate) fn prepare() {
 
 /// Loads the table on the current processor.
 pub(crate) fn start() {
-    let table = TABLE.data_ptr();
     // SAFETY: the table is static and complete; nobody changes it any more.
-    unsafe { (*table).load_unsafe() };
+    let table = unsafe { &*TABLE.data_ptr() };
+    // SAFETY: the table is static, so it stays for as long as the processor uses it.
+    unsafe { table.load_unsafe() };
 }
 
 /// Every exception and interrupt comes here, with interrupts off.

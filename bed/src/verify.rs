@@ -32,15 +32,15 @@ macro_rules! rules {
 rules! {
     Irql: "each kernel call has a highest IRQL";
     IrpCompletion: "an IRP is completed once, by who has it, with a final status";
-    IrpPending: "STATUS_PENDING is returned exactly when the IRP was marked pending";
+    IrpPending: "`STATUS_PENDING` is returned exactly when the IRP was marked pending";
     IrpStack: "an IRP is passed down only with a stack location for the lower driver";
     IrpCancel: "an IRP has no cancel routine when it is completed or passed down";
     IrpFreed: "nobody writes to an IRP that is gone";
     DispatchState: "a dispatch routine returns at the IRQL it was called at";
     DeviceObject: "a device object is detached before it is deleted, and deleted once";
-    DeviceInitializing: "AddDevice clears DO_DEVICE_INITIALIZING";
+    DeviceInitializing: "`AddDevice` clears `DO_DEVICE_INITIALIZING`";
     RemoveLock: "a remove lock is released as often as it is acquired, with the same tag";
-    Wait: "a wait with a timeout other than zero is made at APC_LEVEL at most";
+    Wait: "a wait with a timeout other than zero is made at `APC_LEVEL` at most";
     Unmapped: "what is unmapped was mapped, at the same address and length";
     LeftBehind: "a removed device and an unloaded driver leave nothing behind";
     PnpStatus: "a PnP or power request that must succeed does";

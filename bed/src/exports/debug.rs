@@ -1,4 +1,4 @@
-//! DbgPrint and bug checks.
+//! `DbgPrint` and bug checks.
 
 use alloc::string::String;
 use core::fmt::Write;
@@ -55,7 +55,7 @@ super::exports! {
              on processor {} at IRQL {}",
             processor::current().number(),
             irql::current(),
-        )
+        );
     }
 
     fn KeBugCheck(code: u32) {
@@ -63,7 +63,7 @@ super::exports! {
             "\nbug check {code:#x} by the driver, on processor {} at IRQL {}",
             processor::current().number(),
             irql::current(),
-        )
+        );
     }
 }
 
@@ -87,6 +87,7 @@ fn print(text: &str) {
 
 /// A conversion of a format: flags, width, precision, and how long the argument is.
 #[derive(Debug, Default, Clone, Copy)]
+#[expect(clippy::struct_excessive_bools, reason = "a format's flags are that many switches")]
 struct Conversion {
     left: bool,
     zero: bool,
@@ -101,7 +102,7 @@ struct Conversion {
 struct Arguments(*const u64);
 
 impl Arguments {
-    fn next(&mut self) -> u64 {
+    const fn next(&mut self) -> u64 {
         // SAFETY: the format asks for another argument, and the driver passed what its format asks for.
         let value = unsafe { self.0.read() };
         // SAFETY: as above: at most one past the last.
@@ -110,7 +111,7 @@ impl Arguments {
     }
 }
 
-/// Formats as the kernel's DbgPrint does: `%s %S %ws %wZ %Z %c %d %i %u %x %X %p`, with flags, widths,
+/// Formats as the kernel's `DbgPrint` does: `%s %S %ws %wZ %Z %c %d %i %u %x %X %p`, with flags, widths,
 /// precisions and sizes.
 ///
 /// # Safety
@@ -143,10 +144,8 @@ unsafe fn format_text(format: *const u8, arguments: *const u64) -> String {
                     }
                 }
                 b'.' => {
-                    let mut precision = 0;
-                    if bytes.next_if_eq(&b'*').is_some() {
-                        precision = arguments.next() as u32 as usize;
-                    }
+                    let given = bytes.next_if_eq(&b'*').map(|_| arguments.next() as u32 as usize);
+                    let mut precision = given.unwrap_or_default();
                     while let Some(digit) = bytes.next_if(u8::is_ascii_digit) {
                         precision = precision * 10 + usize::from(digit - b'0');
                     }
@@ -227,8 +226,13 @@ unsafe fn narrow(from: *const u8, limit: Option<usize>) -> String {
     }
     let limit = limit.unwrap_or(usize::MAX);
     let mut length = 0;
-    // SAFETY: the caller's promise: neither the zero nor the limit was reached.
-    while length < limit && unsafe { from.add(length).read() } != 0 {
+    while length < limit {
+        // SAFETY: the caller's promise: neither the zero nor the limit was reached.
+        let next = unsafe { from.add(length) };
+        // SAFETY: as above.
+        if unsafe { next.read() } == 0 {
+            break;
+        }
         length += 1;
     }
     // SAFETY: these bytes were just looked at.
@@ -247,8 +251,13 @@ unsafe fn wide(from: *const u16, limit: Option<usize>) -> String {
     }
     let limit = limit.unwrap_or(usize::MAX);
     let mut length = 0;
-    // SAFETY: the caller's promise: neither the zero nor the limit was reached.
-    while length < limit && unsafe { from.add(length).read() } != 0 {
+    while length < limit {
+        // SAFETY: the caller's promise: neither the zero nor the limit was reached.
+        let next = unsafe { from.add(length) };
+        // SAFETY: as above.
+        if unsafe { next.read() } == 0 {
+            break;
+        }
         length += 1;
     }
     // SAFETY: these units were just looked at.

@@ -1,5 +1,7 @@
 //! Events, mutexes, waiting, time.
 
+use core::sync::atomic::{AtomicI32, Ordering};
+
 use wdm_interrupt_model::nt::{
     BOOLEAN, DISPATCHER_TYPE, FAST_MUTEX, KEVENT, KMUTANT, LARGE_INTEGER, NTSTATUS, PVOID,
     STATUS_SUCCESS,
@@ -16,8 +18,10 @@ use crate::{irql, processor, smp, time};
 ///
 /// `timeout` is NULL or points to a timeout.
 unsafe fn timeout(timeout: *const LARGE_INTEGER) -> Option<i64> {
-    // SAFETY: the caller vouches for the pointer; all members are the same 64 bits.
-    (!timeout.is_null()).then(|| unsafe { (*timeout).QuadPart })
+    // SAFETY: the caller vouches for the pointer.
+    let timeout = unsafe { timeout.as_ref() }?;
+    // SAFETY: all members are the same 64 bits.
+    Some(unsafe { timeout.QuadPart })
 }
 
 /// What stands for the current thread: a processor is its only thread.
@@ -107,13 +111,15 @@ super::exports! {
             EXECUTIVE.kf_raise_irql(1);
         }
         // SAFETY: the driver's promise: a fast mutex; drivers initialise it inline, so its count is the lock.
-        let count = unsafe { core::sync::atomic::AtomicI32::from_ptr(&raw mut (*mutex).Count) };
+        let count = unsafe { &raw mut (*mutex).Count };
+        // SAFETY: as above; while others can reach it, the member is only accessed atomically.
+        let count = unsafe { AtomicI32::from_ptr(count) };
         // SAFETY: the owner is only compared with the current thread.
         if unsafe { (*mutex).Owner } == thread() {
             broken(Rule::Wait, CALL, format_args!("this thread has it already"));
         }
-        let taken = core::sync::atomic::Ordering::AcqRel;
-        while count.compare_exchange(1, 0, taken, core::sync::atomic::Ordering::Relaxed).is_err() {
+        let taken = Ordering::AcqRel;
+        while count.compare_exchange(1, 0, taken, Ordering::Relaxed).is_err() {
             core::hint::spin_loop();
         }
         // SAFETY: this thread has the mutex.
@@ -128,8 +134,10 @@ super::exports! {
         // SAFETY: as above.
         unsafe { (*mutex).Owner = core::ptr::null_mut() };
         // SAFETY: as above; the count is the lock.
-        let count = unsafe { core::sync::atomic::AtomicI32::from_ptr(&raw mut (*mutex).Count) };
-        count.store(1, core::sync::atomic::Ordering::Release);
+        let count = unsafe { &raw mut (*mutex).Count };
+        // SAFETY: as above; while others can reach it, the member is only accessed atomically.
+        let count = unsafe { AtomicI32::from_ptr(count) };
+        count.store(1, Ordering::Release);
         if before == 0 {
             EXECUTIVE.ke_lower_irql(0);
         }

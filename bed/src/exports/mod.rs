@@ -1,5 +1,6 @@
 //! What drivers import from ntoskrnl.exe and hal.dll, by name: one table a subject.
 #![expect(non_snake_case, reason = "the names are the kernel's")]
+#![expect(clippy::missing_const_for_fn, reason = "drivers call these at run time only")]
 
 mod debug;
 mod device;

@@ -8,9 +8,12 @@ super::exports! {
     fn RtlInitUnicodeString(result: PUNICODE_STRING, source: *mut u16) {
         let mut length = 0;
         if !source.is_null() {
+            let mut next = source;
             // SAFETY: the driver's promise: NULL or a string that ends with zero.
-            while unsafe { source.add(length).read() } != 0 {
+            while unsafe { next.read() } != 0 {
                 length += 1;
+                // SAFETY: this was not the zero, so there is another unit.
+                next = unsafe { next.add(1) };
             }
         }
         let value = UNICODE_STRING {
@@ -37,7 +40,9 @@ super::exports! {
         object.Length = bytes;
         if object.MaximumLength - bytes >= 2 {
             // SAFETY: the buffer has room for one more unit.
-            unsafe { object.Buffer.add(usize::from(bytes / 2)).write(0) };
+            let end = unsafe { object.Buffer.add(usize::from(bytes / 2)) };
+            // SAFETY: as above.
+            unsafe { end.write(0) };
         }
     }
 

@@ -25,7 +25,7 @@ struct Known {
 
 static DEVICES: Lock<BTreeMap<usize, Known>> = Lock::new(BTreeMap::new());
 
-/// What IoCreateDevice makes.
+/// What `IoCreateDevice` makes.
 ///
 /// # Safety
 ///
@@ -79,7 +79,7 @@ pub(crate) fn check(device: PDEVICE_OBJECT, call: &str) {
     }
 }
 
-/// What IoDeleteDevice does.
+/// What `IoDeleteDevice` does.
 ///
 /// # Safety
 ///
@@ -121,7 +121,7 @@ pub(crate) unsafe fn delete(device: PDEVICE_OBJECT) {
     }
 }
 
-fn poison(device: PDEVICE_OBJECT) {
+const fn poison(device: PDEVICE_OBJECT) {
     // SAFETY: the object's own memory, which is never given back, and no one else's any more.
     unsafe {
         core::ptr::write_bytes(device.cast::<u8>(), 0xdd, size_of::<DEVICE_OBJECT>());
@@ -164,7 +164,7 @@ pub(crate) unsafe fn top(device: PDEVICE_OBJECT) -> PDEVICE_OBJECT {
     }
 }
 
-/// What IoAttachDeviceToDeviceStack does: the device is put on top; the one that was there is returned.
+/// What `IoAttachDeviceToDeviceStack` does: the device is put on top; the one that was there is returned.
 ///
 /// # Safety
 ///
@@ -187,7 +187,7 @@ pub(crate) unsafe fn attach(device: PDEVICE_OBJECT, stack: PDEVICE_OBJECT) -> PD
     below
 }
 
-/// What IoDetachDevice does, given the lower device.
+/// What `IoDetachDevice` does, given the lower device.
 ///
 /// # Safety
 ///

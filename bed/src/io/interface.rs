@@ -23,12 +23,12 @@ struct Interface {
 
 static INTERFACES: Lock<BTreeMap<String, Interface>> = Lock::new(BTreeMap::new());
 
-/// What IoRegisterDeviceInterface registers; the name is the symbolic link's.
+/// What `IoRegisterDeviceInterface` registers; the name is the symbolic link's.
 pub(crate) fn register(pdo: PDEVICE_OBJECT, class: &GUID, reference: &str) -> String {
     let [a, b, tail @ ..] = class.Data4;
-    let node: String = tail.iter().map(|byte| format!("{byte:02x}")).collect();
+    let node = u64::from_be_bytes([0, 0, tail[0], tail[1], tail[2], tail[3], tail[4], tail[5]]);
     let mut name = format!(
-        r"\??\PCI#{:08x}#{{{:08x}-{:04x}-{:04x}-{a:02x}{b:02x}-{node}}}",
+        r"\??\PCI#{:08x}#{{{:08x}-{:04x}-{:04x}-{a:02x}{b:02x}-{node:012x}}}",
         pdo.addr(),
         class.Data1,
         class.Data2,
@@ -43,7 +43,7 @@ pub(crate) fn register(pdo: PDEVICE_OBJECT, class: &GUID, reference: &str) -> St
     name
 }
 
-/// What IoSetDeviceInterfaceState does.
+/// What `IoSetDeviceInterfaceState` does.
 pub(crate) fn set_state(name: &str, enabled: bool) -> NTSTATUS {
     let mut interfaces = INTERFACES.lock();
     let Some(interface) = interfaces.get_mut(name) else { return STATUS_OBJECT_NAME_NOT_FOUND };

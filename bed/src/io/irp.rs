@@ -47,8 +47,10 @@ pub(crate) fn allocate(stack_size: i8, then: Option<Completed>) -> PIRP {
     object.Size = bytes as u16;
     object.StackCount = stack_size;
     object.CurrentLocation = stack_size + 1;
-    // SAFETY: the stack locations follow the IRP in the same allocation; this is one past the last.
-    let past_last = unsafe { irp.add(1).cast::<IO_STACK_LOCATION>().add(stack_size as usize) };
+    // SAFETY: the stack locations follow the IRP in the same allocation.
+    let first = unsafe { irp.add(1) }.cast::<IO_STACK_LOCATION>();
+    // SAFETY: there are so many of them; this is one past the last.
+    let past_last = unsafe { first.add(stack_size as usize) };
     set_current(irp, past_last);
     IRPS.lock().insert(irp.addr(), Known { bytes, completed: false, gone: false, then });
     irp
@@ -87,15 +89,20 @@ pub(crate) fn left() -> usize {
 
 /// The IRP's current stack location.
 pub(crate) fn current(irp: PIRP) -> PIO_STACK_LOCATION {
-    // SAFETY: the IRP exists, and the overlay is the member in use outside APCs.
-    unsafe { (*irp).Tail.Overlay.__bindgen_anon_2.__bindgen_anon_1.CurrentStackLocation }
+    // SAFETY: the IRP exists.
+    let tail = unsafe { (*irp).Tail };
+    // SAFETY: the overlay is the member in use outside APCs.
+    let overlay = unsafe { tail.Overlay };
+    // SAFETY: the stack location is the member in use outside completion packets.
+    unsafe { overlay.__bindgen_anon_2.__bindgen_anon_1.CurrentStackLocation }
 }
 
 fn set_current(irp: PIRP, location: PIO_STACK_LOCATION) {
     // SAFETY: the IRP exists.
-    unsafe {
-        (*irp).Tail.Overlay.__bindgen_anon_2.__bindgen_anon_1.CurrentStackLocation = location;
-    }
+    let tail = unsafe { &mut (*irp).Tail };
+    // SAFETY: the overlay is the member in use outside APCs.
+    let overlay = unsafe { &mut tail.Overlay };
+    overlay.__bindgen_anon_2.__bindgen_anon_1.CurrentStackLocation = location;
 }
 
 /// The stack location of the next lower driver.
@@ -106,11 +113,13 @@ pub(crate) fn next(irp: PIRP) -> PIO_STACK_LOCATION {
 
 /// The status in an IRP's status block.
 pub(crate) fn status(irp: PIRP) -> NTSTATUS {
-    // SAFETY: the IRP exists; the status is the member that kernel code uses.
-    unsafe { (*irp).IoStatus.__bindgen_anon_1.Status }
+    // SAFETY: the IRP exists.
+    let block = unsafe { (*irp).IoStatus };
+    // SAFETY: the status is the member that kernel code uses.
+    unsafe { block.__bindgen_anon_1.Status }
 }
 
-/// What IofCallDriver does.
+/// What `IofCallDriver` does.
 ///
 /// # Safety
 ///
@@ -176,7 +185,7 @@ pub(crate) fn complete(irp: PIRP, status: NTSTATUS, information: u64) -> NTSTATU
     status
 }
 
-/// What IofCompleteRequest does.
+/// What `IofCompleteRequest` does.
 ///
 /// # Safety
 ///
@@ -237,13 +246,13 @@ pub(crate) unsafe fn finish(irp: PIRP) {
     }
 }
 
-/// What IoMarkIrpPending does.
+/// What `IoMarkIrpPending` does.
 pub(crate) fn mark_pending(irp: PIRP) {
     // SAFETY: the caller has the IRP, whose current location is a driver's.
     unsafe { (*current(irp)).Control |= SL_PENDING_RETURNED as u8 };
 }
 
-/// What IoSetCancelRoutine does: one atomic exchange.
+/// What `IoSetCancelRoutine` does: one atomic exchange.
 ///
 /// # Safety
 ///
@@ -252,13 +261,27 @@ pub(crate) unsafe fn set_cancel_routine(
     irp: PIRP,
     routine: Option<DRIVER_CANCEL>,
 ) -> Option<DRIVER_CANCEL> {
+    // SAFETY: the IRP exists.
+    let member = unsafe { &raw mut (*irp).CancelRoutine };
     // SAFETY: the member is pointer-sized, aligned, and only accessed atomically while the IRP can
     // be cancelled.
-    let member = unsafe { AtomicPtr::<()>::from_ptr((&raw mut (*irp).CancelRoutine).cast()) };
+    let member = unsafe { AtomicPtr::<()>::from_ptr(member.cast()) };
     let new = routine.map_or(core::ptr::null_mut(), |routine| routine as *mut ());
     let old = member.swap(new, Ordering::AcqRel);
     // SAFETY: the member holds NULL or a cancel routine, which is what the option is made of.
     unsafe { core::mem::transmute::<*mut (), Option<DRIVER_CANCEL>>(old) }
+}
+
+/// The flag that several processors look at.
+///
+/// # Safety
+///
+/// The IRP exists for as long as the flag is used.
+unsafe fn cancel_flag<'a>(irp: PIRP) -> &'a AtomicU8 {
+    // SAFETY: the IRP exists.
+    let member = unsafe { &raw mut (*irp).Cancel };
+    // SAFETY: the member is a byte, which is aligned; drivers that read it do so in one access.
+    unsafe { AtomicU8::from_ptr(member) }
 }
 
 /// Whether the IRP was cancelled.
@@ -267,12 +290,11 @@ pub(crate) unsafe fn set_cancel_routine(
 ///
 /// The IRP exists.
 pub(crate) unsafe fn is_cancelled(irp: PIRP) -> bool {
-    // SAFETY: the member is a byte that several processors access.
-    let member = unsafe { AtomicU8::from_ptr(&raw mut (*irp).Cancel) };
-    member.load(Ordering::Acquire) != 0
+    // SAFETY: the IRP exists.
+    unsafe { cancel_flag(irp) }.load(Ordering::Acquire) != 0
 }
 
-/// What IoCancelIrp does; says whether there was a cancel routine to call.
+/// What `IoCancelIrp` does; says whether there was a cancel routine to call.
 ///
 /// # Safety
 ///
@@ -280,9 +302,8 @@ pub(crate) unsafe fn is_cancelled(irp: PIRP) -> bool {
 pub(crate) unsafe fn cancel(irp: PIRP) -> bool {
     at_most(DISPATCH_LEVEL as u8, "IoCancelIrp");
     let irql = cancel_lock::acquire();
-    // SAFETY: the caller keeps the IRP; the member is a byte that several processors access.
-    let member = unsafe { AtomicU8::from_ptr(&raw mut (*irp).Cancel) };
-    member.store(1, Ordering::Release);
+    // SAFETY: the caller keeps the IRP.
+    unsafe { cancel_flag(irp) }.store(1, Ordering::Release);
     // SAFETY: the caller keeps the IRP.
     let Some(routine) = (unsafe { set_cancel_routine(irp, None) }) else {
         cancel_lock::release(irql);

@@ -16,6 +16,7 @@ use alloc::boxed::Box;
 /// # Safety
 ///
 /// Zero bytes are a valid `T`.
+#[expect(clippy::unnecessary_box_returns, reason = "the address is what the drivers get")]
 pub(crate) unsafe fn zeroed<T>() -> Box<T> {
     // SAFETY: the caller says that zero is a value of the type.
     unsafe { Box::new_zeroed().assume_init() }

@@ -1,4 +1,4 @@
-//! Cancel-safe queues: the IoCsq routines, which keep cancellation and removal of an IRP apart.
+//! Cancel-safe queues: the `IoCsq` routines, which keep cancellation and removal of an IRP apart.
 
 use wdm_interrupt_model::nt::{
     IO_CSQ, IO_CSQ_INSERT_IRP_EX, IO_CSQ_IRP_CONTEXT, IO_TYPE_CSQ, IO_TYPE_CSQ_EX,
@@ -80,14 +80,21 @@ impl Queue {
     }
 }
 
+/// The member that the queue has of an IRP while the IRP is in it.
+fn member<'a>(irp: PIRP) -> &'a mut PVOID {
+    // SAFETY: the IRP exists; the caller has it, or has the queue locked.
+    let tail = unsafe { &mut (*irp).Tail };
+    // SAFETY: the overlay is the member in use outside APCs.
+    let overlay = unsafe { &mut tail.Overlay };
+    &mut overlay.DriverContext[CONTEXT]
+}
+
 fn driver_context(irp: PIRP) -> PVOID {
-    // SAFETY: the IRP is in a queue, so this member is the queue's.
-    unsafe { (*irp).Tail.Overlay.DriverContext[CONTEXT] }
+    *member(irp)
 }
 
 fn set_driver_context(irp: PIRP, value: PVOID) {
-    // SAFETY: as above.
-    unsafe { (*irp).Tail.Overlay.DriverContext[CONTEXT] = value };
+    *member(irp) = value;
 }
 
 /// Forgets the IRP's place in the queue; the queue is locked.
@@ -101,7 +108,7 @@ fn forget(irp: PIRP) {
     set_driver_context(irp, core::ptr::null_mut());
 }
 
-/// What IoCsqInsertIrpEx does.
+/// What `IoCsqInsertIrpEx` does.
 ///
 /// # Safety
 ///
@@ -170,7 +177,7 @@ unsafe extern "win64" fn cancelled(_: PDEVICE_OBJECT, irp: PIRP) {
     queue.complete_cancelled(irp);
 }
 
-/// What IoCsqRemoveIrp does.
+/// What `IoCsqRemoveIrp` does.
 ///
 /// # Safety
 ///
@@ -194,7 +201,7 @@ pub(crate) unsafe fn remove(csq: PIO_CSQ, context: *mut IO_CSQ_IRP_CONTEXT) -> P
     irp
 }
 
-/// What IoCsqRemoveNextIrp does.
+/// What `IoCsqRemoveNextIrp` does.
 ///
 /// # Safety
 ///

@@ -15,16 +15,20 @@ use crate::verify::{Rule, broken};
 static HELD: Lock<BTreeMap<(usize, usize), usize>> = Lock::new(BTreeMap::new());
 
 fn count(lock: *mut IO_REMOVE_LOCK) -> &'static AtomicI32 {
-    // SAFETY: the caller of every routine here has the lock, whose members are accessed atomically.
-    unsafe { AtomicI32::from_ptr(&raw mut (*lock).Common.IoCount) }
+    // SAFETY: the caller of every routine here has the lock.
+    let member = unsafe { &raw mut (*lock).Common.IoCount };
+    // SAFETY: as above; the member is only accessed atomically.
+    unsafe { AtomicI32::from_ptr(member) }
 }
 
 fn removed(lock: *mut IO_REMOVE_LOCK) -> &'static AtomicU8 {
     // SAFETY: as above.
-    unsafe { AtomicU8::from_ptr(&raw mut (*lock).Common.Removed) }
+    let member = unsafe { &raw mut (*lock).Common.Removed };
+    // SAFETY: as above.
+    unsafe { AtomicU8::from_ptr(member) }
 }
 
-/// What IoInitializeRemoveLockEx does.
+/// What `IoInitializeRemoveLockEx` does.
 ///
 /// # Safety
 ///
@@ -39,7 +43,7 @@ pub(crate) unsafe fn initialise(lock: *mut IO_REMOVE_LOCK) {
     HELD.lock().retain(|(held, _), _| *held != lock.addr());
 }
 
-/// What IoAcquireRemoveLockEx does.
+/// What `IoAcquireRemoveLockEx` does.
 ///
 /// # Safety
 ///
@@ -74,7 +78,7 @@ unsafe fn leave(lock: *mut IO_REMOVE_LOCK, call: &str) -> bool {
     before == 1
 }
 
-/// What IoReleaseRemoveLockEx does.
+/// What `IoReleaseRemoveLockEx` does.
 ///
 /// # Safety
 ///
@@ -106,11 +110,11 @@ fn untag(lock: *mut IO_REMOVE_LOCK, tag: usize, call: &str) {
     }
 }
 
-/// What IoReleaseRemoveLockAndWaitEx does.
+/// What `IoReleaseRemoveLockAndWaitEx` does.
 ///
 /// # Safety
 ///
-/// The lock was initialised; PASSIVE_LEVEL.
+/// The lock was initialised; `PASSIVE_LEVEL`.
 pub(crate) unsafe fn release_and_wait(lock: *mut IO_REMOVE_LOCK, tag: usize) {
     const CALL: &str = "IoReleaseRemoveLockAndWaitEx";
     crate::verify::at_most(0, CALL);

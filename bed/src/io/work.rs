@@ -11,7 +11,7 @@ use crate::sync::Lock;
 use crate::verify::{Rule, broken};
 use crate::{irql, smp};
 
-/// What IoAllocateWorkItem returns. Its inside is nobody's but the bed's.
+/// What `IoAllocateWorkItem` returns. Its inside is nobody's but the bed's.
 #[derive(Debug)]
 pub(crate) struct WorkItem {
     device: PDEVICE_OBJECT,
@@ -23,13 +23,13 @@ static ITEMS: Lock<BTreeMap<usize, bool>> = Lock::new(BTreeMap::new());
 /// The routine of a queued item.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Routine {
-    /// Of IoQueueWorkItem.
+    /// Of `IoQueueWorkItem`.
     Plain(IO_WORKITEM_ROUTINE),
-    /// Of IoQueueWorkItemEx.
+    /// Of `IoQueueWorkItemEx`.
     Extended(IO_WORKITEM_ROUTINE_EX),
 }
 
-/// What IoAllocateWorkItem does.
+/// What `IoAllocateWorkItem` does.
 pub(crate) fn allocate(device: PDEVICE_OBJECT) -> *mut WorkItem {
     device::check(device, "IoAllocateWorkItem");
     let item = Box::into_raw(Box::new(WorkItem { device }));
@@ -37,7 +37,7 @@ pub(crate) fn allocate(device: PDEVICE_OBJECT) -> *mut WorkItem {
     item
 }
 
-/// What IoFreeWorkItem does.
+/// What `IoFreeWorkItem` does.
 ///
 /// # Safety
 ///
@@ -54,7 +54,7 @@ pub(crate) unsafe fn free(item: *mut WorkItem) {
     drop(unsafe { Box::from_raw(item) });
 }
 
-/// What IoQueueWorkItem does.
+/// What `IoQueueWorkItem` does.
 ///
 /// # Safety
 ///

@@ -14,13 +14,13 @@ unsafe impl Sync for Word {}
 
 static LOCK: Word = Word(UnsafeCell::new(0));
 
-/// What IoAcquireCancelSpinLock does; returns the IRQL before.
+/// What `IoAcquireCancelSpinLock` does; returns the IRQL before.
 pub(crate) fn acquire() -> u8 {
     // SAFETY: the lock is static and initialised.
     unsafe { EXECUTIVE.ke_acquire_spin_lock_raise_to_dpc(LOCK.0.get()) }
 }
 
-/// What IoReleaseCancelSpinLock does.
+/// What `IoReleaseCancelSpinLock` does.
 pub(crate) fn release(irql: u8) {
     // SAFETY: as above; the executive checks that this processor holds it.
     unsafe { EXECUTIVE.ke_release_spin_lock(LOCK.0.get(), irql) };

@@ -24,8 +24,10 @@ impl Waitable {
         let header = object.cast::<DISPATCHER_HEADER>();
         // SAFETY: the caller vouches for the header; the kind never changes.
         let kind = unsafe { *header.cast::<u8>() };
-        // SAFETY: the caller vouches for the header, whose state is only accessed atomically.
-        let state = unsafe { AtomicI32::from_ptr(&raw mut (*header).SignalState) };
+        // SAFETY: the caller vouches for the header.
+        let state = unsafe { &raw mut (*header).SignalState };
+        // SAFETY: as above; the state is only accessed atomically.
+        let state = unsafe { AtomicI32::from_ptr(state) };
         Self { kind, state }
     }
 
@@ -42,7 +44,7 @@ impl Waitable {
     }
 }
 
-/// What KeInitializeEvent does.
+/// What `KeInitializeEvent` does.
 ///
 /// # Safety
 ///
@@ -71,7 +73,7 @@ pub(crate) unsafe fn initialise_header(header: *mut DISPATCHER_HEADER, kind: u8,
     unsafe { header.write(value) };
 }
 
-/// What KeSetEvent does; returns whether it was set already.
+/// What `KeSetEvent` does; returns whether it was set already.
 ///
 /// # Safety
 ///
@@ -82,7 +84,7 @@ pub(crate) unsafe fn set(event: *mut KEVENT) -> i32 {
     unsafe { Waitable::new(event.cast()) }.state.swap(1, Ordering::AcqRel)
 }
 
-/// What KeResetEvent does; returns whether it was set.
+/// What `KeResetEvent` does; returns whether it was set.
 ///
 /// # Safety
 ///
@@ -93,7 +95,7 @@ pub(crate) unsafe fn reset(event: *mut KEVENT) -> i32 {
     unsafe { Waitable::new(event.cast()) }.state.swap(0, Ordering::AcqRel)
 }
 
-/// What KeReadStateEvent does.
+/// What `KeReadStateEvent` does.
 ///
 /// # Safety
 ///
@@ -119,7 +121,7 @@ pub(crate) fn deadline(timeout: i64) -> u64 {
     time::now() + time::microseconds(hundreds.div_ceil(10))
 }
 
-/// What KeWaitForSingleObject does.
+/// What `KeWaitForSingleObject` does.
 ///
 /// # Safety
 ///

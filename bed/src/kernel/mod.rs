@@ -4,10 +4,10 @@ pub(crate) mod cancel_lock;
 pub(crate) mod event;
 pub(crate) mod registers;
 
-use spin::Lazy;
+use spin::LazyLock;
 use wdm_interrupt_model::executive::Executive;
 
 use crate::hal::BedHal;
 
 /// The kernel's interrupts, DPCs, locks and pool.
-pub(crate) static EXECUTIVE: Lazy<Executive<BedHal>> = Lazy::new(|| Executive::new(BedHal));
+pub(crate) static EXECUTIVE: LazyLock<Executive<BedHal>> = LazyLock::new(|| Executive::new(BedHal));

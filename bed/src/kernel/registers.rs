@@ -74,7 +74,7 @@ pub(crate) fn set_gone(registers: Range<usize>, gone: bool) {
     crate::smp::flush_everywhere();
 }
 
-/// What MmMapIoSpaceEx does.
+/// What `MmMapIoSpaceEx` does.
 pub(crate) fn map(physical: usize, length: usize) -> Option<usize> {
     let offset = physical % PAGE;
     let bytes = (offset + length).next_multiple_of(PAGE);
@@ -101,7 +101,7 @@ pub(crate) fn peek(registers: &Range<usize>) -> Vec<u32> {
         .collect()
 }
 
-/// What MmUnmapIoSpace does.
+/// What `MmUnmapIoSpace` does.
 pub(crate) fn unmap(address: usize, length: usize) {
     const CALL: &str = "MmUnmapIoSpace";
     let was = MAPPINGS.lock().live.remove(&address).map(|mapping| mapping.length);

@@ -40,7 +40,7 @@ pub(crate) fn be_slow(slow: bool) {
 }
 
 /// What a device of the bed can do: on, and off.
-pub(crate) fn capabilities() -> DEVICE_CAPABILITIES {
+pub(crate) const fn capabilities() -> DEVICE_CAPABILITIES {
     DEVICE_CAPABILITIES {
         Size: size_of::<DEVICE_CAPABILITIES>() as u16,
         Version: 1,
@@ -90,7 +90,7 @@ unsafe extern "win64" fn dispatch(_: PDEVICE_OBJECT, irp: PIRP) -> NTSTATUS {
     irp::complete(irp, status, 0)
 }
 
-fn plug_and_play(minor: u32, location: &IO_STACK_LOCATION, before: NTSTATUS) -> NTSTATUS {
+const fn plug_and_play(minor: u32, location: &IO_STACK_LOCATION, before: NTSTATUS) -> NTSTATUS {
     match minor {
         IRP_MN_START_DEVICE
         | IRP_MN_QUERY_STOP_DEVICE

@@ -68,6 +68,14 @@ impl Driver {
         self.object
     }
 
+    /// Whether it takes devices.
+    pub(crate) fn has_add_device(&self) -> bool {
+        // SAFETY: driver objects stay for ever.
+        let extension = unsafe { (*self.object).DriverExtension };
+        // SAFETY: so do their extensions.
+        unsafe { (*extension).AddDevice.is_some() }
+    }
+
     /// Calls the unload routine and takes the image away: whatever still runs in it ends the run.
     pub(crate) fn unload(self) {
         // SAFETY: driver objects stay for ever.

@@ -1,13 +1,12 @@
 //! A device as the `PnP` manager knows it: its function, its physical device object, its state, and the
 //! requests that take it from one state to the next.
 
-use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use wdm_interrupt_model::nt::{
-    DO_BUS_ENUMERATED_DEVICE, DO_DEVICE_INITIALIZING, DevicePowerState, FILE_DEVICE_CONTROLLER,
-    IRP_MJ_PNP, IRP_MJ_POWER, IRP_MN_CANCEL_REMOVE_DEVICE, IRP_MN_CANCEL_STOP_DEVICE,
+    DO_BUS_ENUMERATED_DEVICE, DO_DEVICE_INITIALIZING, FILE_DEVICE_CONTROLLER, IRP_MJ_PNP,
+    IRP_MJ_POWER, IRP_MN_CANCEL_REMOVE_DEVICE, IRP_MN_CANCEL_STOP_DEVICE,
     IRP_MN_QUERY_CAPABILITIES, IRP_MN_QUERY_PNP_DEVICE_STATE, IRP_MN_QUERY_REMOVE_DEVICE,
     IRP_MN_QUERY_STOP_DEVICE, IRP_MN_REMOVE_DEVICE, IRP_MN_SET_POWER, IRP_MN_START_DEVICE,
     IRP_MN_STOP_DEVICE, IRP_MN_SURPRISE_REMOVAL, NTSTATUS, PDEVICE_OBJECT, STATUS_NOT_SUPPORTED,
@@ -36,8 +35,6 @@ unsafe impl Send for Node {}
 // SAFETY: as above.
 unsafe impl Sync for Node {}
 
-static NODES: Lock<BTreeMap<usize, Arc<Node>>> = Lock::new(BTreeMap::new());
-
 impl Node {
     /// Makes the physical device object of a function.
     pub(crate) fn new(function: Function) -> Arc<Self> {
@@ -50,14 +47,8 @@ impl Node {
         // SAFETY: as above.
         unsafe { (*pdo).Flags &= !DO_DEVICE_INITIALIZING };
         let node = Arc::new(Self { function, pdo, resources: Lock::new(None) });
-        NODES.lock().insert(pdo.addr(), Arc::clone(&node));
         EXECUTIVE.assign(pdo, Vec::new());
         node
-    }
-
-    /// The device of a physical device object.
-    pub(crate) fn of(pdo: PDEVICE_OBJECT) -> Option<Arc<Self>> {
-        NODES.lock().get(&pdo.addr()).cloned()
     }
 
     /// Its PCI function.
@@ -86,7 +77,7 @@ impl Node {
         unsafe { device::top(self.pdo) }
     }
 
-    /// Calls AddDevice.
+    /// Calls `AddDevice`.
     ///
     /// # Errors
     ///
@@ -111,11 +102,16 @@ impl Node {
         Ok(())
     }
 
-    /// START with these resources.
-    pub(crate) fn start(self: &Arc<Self>, choice: Choice) -> NTSTATUS {
+    /// START with resources of this kind; they are announced before the driver hears of them.
+    pub(crate) fn start(
+        self: &Arc<Self>,
+        choice: Choice,
+        announce: impl FnOnce(&Resources),
+    ) -> NTSTATUS {
         let Some(resources) = Resources::take(self, choice) else {
             crate::stop!("{:?}: the device has no such interrupt", choice.kind);
         };
+        announce(&resources);
         let assigned = resources.interrupt.iter().map(|one| one.assigned).collect();
         EXECUTIVE.assign(self.pdo, assigned);
         // A line may be unmasked already, for another device that has it.
@@ -152,12 +148,12 @@ impl Node {
         *self.resources.lock() = None;
     }
 
-    /// QUERY_STOP.
+    /// `QUERY_STOP`.
     pub(crate) fn query_stop(&self) -> NTSTATUS {
         self.pnp(IRP_MN_QUERY_STOP_DEVICE, |_| ())
     }
 
-    /// CANCEL_STOP, which must succeed.
+    /// `CANCEL_STOP`, which must succeed.
     pub(crate) fn cancel_stop(&self) {
         self.must(IRP_MN_CANCEL_STOP_DEVICE, "CANCEL_STOP_DEVICE");
     }
@@ -168,12 +164,12 @@ impl Node {
         self.take_resources_away();
     }
 
-    /// QUERY_REMOVE.
+    /// `QUERY_REMOVE`.
     pub(crate) fn query_remove(&self) -> NTSTATUS {
         self.pnp(IRP_MN_QUERY_REMOVE_DEVICE, |_| ())
     }
 
-    /// CANCEL_REMOVE, which must succeed.
+    /// `CANCEL_REMOVE`, which must succeed.
     pub(crate) fn cancel_remove(&self) {
         self.must(IRP_MN_CANCEL_REMOVE_DEVICE, "CANCEL_REMOVE_DEVICE");
     }
@@ -207,7 +203,7 @@ impl Node {
         }
     }
 
-    /// SURPRISE_REMOVAL, which must succeed; the resources are taken away.
+    /// `SURPRISE_REMOVAL`, which must succeed; the resources are taken away.
     pub(crate) fn surprise_removal(self: &Arc<Self>) {
         self.must(IRP_MN_SURPRISE_REMOVAL, "SURPRISE_REMOVAL");
         self.take_resources_away();
@@ -226,19 +222,7 @@ impl Node {
         }
     }
 
-    /// SET_POWER for the device: `PowerDeviceD0` to `PowerDeviceD3`; it must succeed.
-    pub(crate) fn set_device_power(&self, state: i32) {
-        let sent = requests::send(self.top(), IRP_MJ_POWER, IRP_MN_SET_POWER, 0, |parameters| {
-            parameters.Power.Type = DevicePowerState;
-            parameters.Power.State.DeviceState = state;
-        });
-        let status = sent.wait().status;
-        if status < 0 {
-            broken(Rule::PnpStatus, "SET_POWER", format_args!("it returned {status:#x}"));
-        }
-    }
-
-    /// SET_POWER for the system: `PowerSystemWorking` or a sleep. The driver that owns the device's power
+    /// `SET_POWER` for the system: `PowerSystemWorking` or a sleep. The driver that owns the device's power
     /// follows with a request for the device.
     pub(crate) fn set_system_power(&self, state: i32) {
         let sent = requests::send(self.top(), IRP_MJ_POWER, IRP_MN_SET_POWER, 0, |parameters| {

@@ -60,7 +60,7 @@ pub(crate) fn send(
     status: NTSTATUS,
     fill: impl FnOnce(&mut IO_STACK_LOCATION_Parameters),
 ) -> Sent {
-    send_with(device, major, minor, status, core::ptr::null_mut(), Vec::new(), fill)
+    send_with(device, major, minor, status, core::ptr::null_mut(), &[], fill)
 }
 
 /// Sends a buffered device control request.
@@ -73,7 +73,7 @@ pub(crate) fn send_control(
 ) -> Sent {
     let mut buffer = Vec::from(input);
     buffer.resize(input.len().max(output_length), 0xa5);
-    send_with(device, IRP_MJ_DEVICE_CONTROL, 0, STATUS_NOT_SUPPORTED, file, buffer, |parameters| {
+    send_with(device, IRP_MJ_DEVICE_CONTROL, 0, STATUS_NOT_SUPPORTED, file, &buffer, |parameters| {
         parameters.DeviceIoControl.OutputBufferLength = output_length as u32;
         parameters.DeviceIoControl.InputBufferLength = input.len() as u32;
         parameters.DeviceIoControl.IoControlCode = code;
@@ -82,7 +82,7 @@ pub(crate) fn send_control(
 
 /// Sends a request of an open file.
 pub(crate) fn send_file(device: PDEVICE_OBJECT, file: PFILE_OBJECT, major: u32) -> Sent {
-    send_with(device, major, 0, STATUS_NOT_SUPPORTED, file, Vec::new(), |_| ())
+    send_with(device, major, 0, STATUS_NOT_SUPPORTED, file, &[], |_| ())
 }
 
 fn send_with(
@@ -91,8 +91,8 @@ fn send_with(
     minor: u32,
     status: NTSTATUS,
     file: PFILE_OBJECT,
-    buffer: Vec<u8>,
-    fill: impl FnOnce(&mut IO_STACK_LOCATION_Parameters),
+    buffer: &[u8],
+    parameters: impl FnOnce(&mut IO_STACK_LOCATION_Parameters),
 ) -> Sent {
     // SAFETY: the sender keeps the stack.
     let stack_size = unsafe { (*device).StackSize };
@@ -121,7 +121,7 @@ fn send_with(
     location.MajorFunction = major as u8;
     location.MinorFunction = minor as u8;
     location.FileObject = file;
-    fill(&mut location.Parameters);
+    parameters(&mut location.Parameters);
     // SAFETY: the IRP is the sender's until here.
     let returned = unsafe { irp::call(device, irp) };
     Sent { irp, returned, state }
@@ -217,6 +217,7 @@ pub(crate) struct File {
 }
 
 // SAFETY: the file object is the driver's to use; the bed only passes its address.
+#[expect(clippy::non_send_fields_in_send_ty, reason = "file objects are not tied to a processor")]
 unsafe impl Send for File {}
 // SAFETY: as above.
 unsafe impl Sync for File {}
@@ -268,7 +269,7 @@ impl File {
     }
 }
 
-/// What PoRequestPowerIrp does: a power IRP for the whole stack, whose end the driver is told.
+/// What `PoRequestPowerIrp` does: a power IRP for the whole stack, whose end the driver is told.
 pub(crate) fn send_device_power(
     device: PDEVICE_OBJECT,
     minor: u8,
@@ -298,7 +299,8 @@ pub(crate) fn send_device_power(
     };
     let irp = irp::allocate(stack_size, Some(Box::new(then)));
     // SAFETY: the IRP was just made, and nobody else has it.
-    unsafe { (*irp).IoStatus.__bindgen_anon_1.Status = STATUS_NOT_SUPPORTED };
+    let object = unsafe { &mut *irp };
+    object.IoStatus.__bindgen_anon_1.Status = STATUS_NOT_SUPPORTED;
     // SAFETY: a new IRP has at least one stack location.
     let location = unsafe { &mut *irp::next(irp) };
     location.MajorFunction = IRP_MJ_POWER as u8;

@@ -8,7 +8,7 @@ use wdm_interrupt_model::executive::Assigned;
 use wdm_interrupt_model::nt::{
     CM_PARTIAL_RESOURCE_DESCRIPTOR, CM_RESOURCE_INTERRUPT_LATCHED,
     CM_RESOURCE_INTERRUPT_LEVEL_SENSITIVE, CM_RESOURCE_INTERRUPT_MESSAGE, CM_RESOURCE_LIST,
-    CmResourceTypeInterrupt, CmResourceTypeMemory,
+    CM_RESOURCE_MEMORY_PREFETCHABLE, CmResourceTypeInterrupt, CmResourceTypeMemory,
 };
 
 use super::node::Node;
@@ -133,42 +133,51 @@ const EXCLUSIVE: u8 = 1;
 const SHARED: u8 = 3;
 
 fn memory_descriptor(memory: &Memory) -> CM_PARTIAL_RESOURCE_DESCRIPTOR {
-    let mut descriptor = CM_PARTIAL_RESOURCE_DESCRIPTOR::default();
-    descriptor.Type = CmResourceTypeMemory as u8;
-    descriptor.ShareDisposition = EXCLUSIVE;
-    descriptor.Flags = if memory.prefetchable { 4 } else { 0 };
+    let mut descriptor = descriptor(CmResourceTypeMemory, EXCLUSIVE, 0);
+    if memory.prefetchable {
+        descriptor.Flags |= CM_RESOURCE_MEMORY_PREFETCHABLE as u16;
+    }
     descriptor.u.Memory.Start.QuadPart = memory.start as i64;
     descriptor.u.Memory.Length = memory.length;
     descriptor
 }
 
+/// A descriptor without what its type makes of the rest.
+fn descriptor(kind: u32, share: u8, flags: u32) -> CM_PARTIAL_RESOURCE_DESCRIPTOR {
+    CM_PARTIAL_RESOURCE_DESCRIPTOR {
+        Type: kind as u8,
+        ShareDisposition: share,
+        Flags: flags as u16,
+        ..CM_PARTIAL_RESOURCE_DESCRIPTOR::default()
+    }
+}
+
 fn interrupt_descriptor(interrupt: &Interrupt, translated: bool) -> CM_PARTIAL_RESOURCE_DESCRIPTOR {
-    let mut descriptor = CM_PARTIAL_RESOURCE_DESCRIPTOR::default();
-    descriptor.Type = CmResourceTypeInterrupt as u8;
     match interrupt.assigned {
         Assigned::Line { vector, irql, gsi, affinity, .. } => {
-            descriptor.ShareDisposition = SHARED;
-            descriptor.Flags = CM_RESOURCE_INTERRUPT_LEVEL_SENSITIVE as u16;
+            let flags = CM_RESOURCE_INTERRUPT_LEVEL_SENSITIVE;
+            let mut descriptor = descriptor(CmResourceTypeInterrupt, SHARED, flags);
             descriptor.u.Interrupt.Level = if translated { u32::from(irql) } else { gsi };
             descriptor.u.Interrupt.Vector = if translated { vector } else { gsi };
             descriptor.u.Interrupt.Affinity = affinity;
+            descriptor
         }
         Assigned::Message { vector, irql, affinity, .. } => {
-            descriptor.ShareDisposition = EXCLUSIVE;
-            descriptor.Flags =
-                (CM_RESOURCE_INTERRUPT_LATCHED | CM_RESOURCE_INTERRUPT_MESSAGE) as u16;
+            let flags = CM_RESOURCE_INTERRUPT_LATCHED | CM_RESOURCE_INTERRUPT_MESSAGE;
+            let mut descriptor = descriptor(CmResourceTypeInterrupt, EXCLUSIVE, flags);
+            let message = &mut descriptor.u;
             if translated {
-                descriptor.u.MessageInterrupt.__bindgen_anon_1.Translated.Level = u32::from(irql);
-                descriptor.u.MessageInterrupt.__bindgen_anon_1.Translated.Vector = vector;
-                descriptor.u.MessageInterrupt.__bindgen_anon_1.Translated.Affinity = affinity;
+                message.MessageInterrupt.__bindgen_anon_1.Translated.Level = u32::from(irql);
+                message.MessageInterrupt.__bindgen_anon_1.Translated.Vector = vector;
+                message.MessageInterrupt.__bindgen_anon_1.Translated.Affinity = affinity;
             } else {
-                descriptor.u.MessageInterrupt.__bindgen_anon_1.Raw.MessageCount = 1;
-                descriptor.u.MessageInterrupt.__bindgen_anon_1.Raw.Vector = vector;
-                descriptor.u.MessageInterrupt.__bindgen_anon_1.Raw.Affinity = affinity;
+                message.MessageInterrupt.__bindgen_anon_1.Raw.MessageCount = 1;
+                message.MessageInterrupt.__bindgen_anon_1.Raw.Vector = vector;
+                message.MessageInterrupt.__bindgen_anon_1.Raw.Affinity = affinity;
             }
+            descriptor
         }
     }
-    descriptor
 }
 
 /// A resource list as drivers read it: a header, then the descriptors, without a gap.

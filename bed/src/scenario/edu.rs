@@ -4,6 +4,7 @@
 use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 use edu_interface::{
     FACTORIAL, FactorialReply, FactorialRequest, RAISE, RaiseRequest, STATISTICS, Statistics,
@@ -16,7 +17,8 @@ use crate::pnp::Driver;
 use crate::pnp::node::Node;
 use crate::pnp::requests::{File, Sent};
 use crate::pnp::resources::{Choice, Kind};
-use crate::{memory, pci, time};
+use crate::sync::Lock;
+use crate::{memory, pci, processor, smp, time};
 
 /// QEMU's edu device.
 const EDU: (u16, u16) = (0x1234, 0x11e8);
@@ -83,8 +85,8 @@ impl Edu {
 
     /// START.
     pub(crate) fn try_start(&self, kind: Kind, irql: u8, processor: usize) -> Status {
-        let processor = processor % crate::processor::count();
-        Status(self.node.start(Choice { kind, irql, processor }))
+        let processor = processor % processor::count();
+        Status(self.node.start(Choice { kind, irql, processor }, |_| ()))
     }
 
     /// Opens the device.
@@ -150,7 +152,7 @@ impl Handle {
                 return Ok(statistics);
             }
             require!(time::now() < end, "{what}: not within 5 seconds; {statistics:?}");
-            crate::smp::relax_passive();
+            smp::relax_passive();
         }
     }
 }
@@ -181,3 +183,27 @@ pub(crate) const FREE_BITS: u32 = !RaiseRequest::RESERVED;
 
 /// The greatest number whose factorial the device can give.
 pub(crate) const GREATEST: u32 = FactorialRequest::MAX;
+
+/// Runs on every processor at once; gives the first thing that was not right.
+pub(crate) fn on_all_processors(
+    play: impl Fn(usize) -> Outcome + Send + Sync + 'static,
+) -> Outcome {
+    let play = Arc::new(play);
+    let failure = Arc::new(Lock::new(None));
+    let running: Vec<_> = (1..processor::count())
+        .map(|number| {
+            let (play, failure) = (Arc::clone(&play), Arc::clone(&failure));
+            smp::run_on(number, move || {
+                if let Err(why) = play(number) {
+                    failure.lock().get_or_insert(why);
+                }
+            })
+        })
+        .collect();
+    let own = play(0);
+    for running in running {
+        running.wait();
+    }
+    let other = failure.lock().take();
+    own.and_then(|()| other.map_or(Ok(()), Err))
+}

@@ -30,7 +30,7 @@ pub(super) const TESTS: &[Test] = &[
     test!(a_restart_that_fails_leads_to_a_clean_removal),
 ];
 
-/// Every status that IoConnectInterruptEx is known to fail with.
+/// Every status that `IoConnectInterruptEx` is known to fail with.
 const STATUSES: [i32; 7] = [
     STATUS_INVALID_DEVICE_REQUEST,
     STATUS_INVALID_PARAMETER,
@@ -52,7 +52,7 @@ fn deferred() -> u64 {
     processor::all().map(|one| one.deferred.load(Ordering::Relaxed)).sum()
 }
 
-/// Raises an interrupt inside every IoConnectInterruptEx from now on, and keeps the call from
+/// Raises an interrupt inside every `IoConnectInterruptEx` from now on, and keeps the call from
 /// returning until it was served and its deferred routine has run; counts how often both happened.
 fn raise_inside_connect(edu: &Edu) -> &'static AtomicU64 {
     static HAPPENED: AtomicU64 = AtomicU64::new(0);

@@ -175,7 +175,7 @@ fn hardware_that_is_gone_unannounced_is_survived(image: Image) -> Outcome {
     edu.node.unplug();
     // Nobody has told the driver: it finds out by itself, or these wait for the announcement.
     let sent = send_some(&handle);
-    drop(handle.raise(2));
+    handle.raise(2);
     drop(handle.statistics());
     edu.node.surprise_removal();
     let removed = removed_or_right(sent)?;

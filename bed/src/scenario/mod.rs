@@ -10,11 +10,13 @@ mod traffic;
 use alloc::format;
 use alloc::string::String;
 
+use status::Status;
+
 use crate::image::Image;
 use crate::pnp::Driver;
 use crate::pnp::node::Node;
 use crate::pnp::resources::{Choice, Kind};
-use crate::{pci, time};
+use crate::{pci, processor, time};
 
 pub(crate) use demo::play as demo;
 
@@ -38,10 +40,16 @@ pub(crate) fn tests() -> impl Iterator<Item = &'static Test> {
     traffic::TESTS.iter().chain(life::TESTS).chain(faults::TESTS)
 }
 
-/// Boots any driver: DriverEntry, and for each device AddDevice, START, a short while, REMOVE; Unload.
+/// Boots any driver: `DriverEntry`, and for each device `AddDevice`, START, a short while, REMOVE; Unload.
 pub(crate) fn run(image: Image, kind: Kind) -> Result<(), String> {
-    let driver =
-        Driver::start(image).map_err(|status| format!("DriverEntry returned {status:#x}"))?;
+    let driver = Driver::start(image)
+        .map_err(|status| format!("DriverEntry returned {}", Status(status)))?;
+    if !driver.has_add_device() {
+        crate::say!("bed: the driver has no AddDevice, so it gets no devices");
+        driver.unload();
+        crate::say!("bed: left behind: nothing");
+        return Ok(());
+    }
     for function in pci::functions() {
         crate::say!(
             "bed: device {:04x}:{:04x} at slot {}",
@@ -50,14 +58,23 @@ pub(crate) fn run(image: Image, kind: Kind) -> Result<(), String> {
             function.address.device()
         );
         let node = Node::new(function);
-        node.add(&driver).map_err(|status| format!("AddDevice returned {status:#x}"))?;
-        let status = node.start(Choice { kind, irql: 5, processor: 1 });
-        if let Some(interrupt) = node.interrupt() {
-            crate::say!("bed: assigned {interrupt}");
-        }
-        crate::say!("bed: START returned {status:#x}");
+        node.add(&driver).map_err(|status| format!("AddDevice returned {}", Status(status)))?;
+        let choice = Choice { kind, irql: 5, processor: 1 % processor::count() };
+        let status = node.start(choice, |resources| {
+            for memory in &resources.memory {
+                crate::say!("bed: registers at {:#x}, {} KiB", memory.start, memory.length >> 10);
+            }
+            if let Some(interrupt) = resources.interrupt {
+                crate::say!("bed: {interrupt}");
+            }
+        });
+        crate::say!("bed: START returned {}", Status(status));
         time::stall(50_000);
         node.remove();
+        if status < 0 {
+            driver.unload();
+            return Err(format!("the device did not start: {}", Status(status)));
+        }
     }
     driver.unload();
     crate::say!("bed: left behind: nothing");

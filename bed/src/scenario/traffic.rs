@@ -9,14 +9,14 @@ use wdm_interrupt_model::nt::{
     STATUS_INVALID_DEVICE_REQUEST, STATUS_INVALID_PARAMETER,
 };
 
-use super::edu::{Edu, FREE_BITS, GREATEST, Handle, Outcome, check_factorial, load, require};
+use super::edu::{
+    Edu, FREE_BITS, GREATEST, Handle, Outcome, check_factorial, load, on_all_processors, require,
+};
 use super::status::Status;
 use super::{Test, test};
 use crate::image::Image;
 use crate::pnp::Driver;
 use crate::pnp::resources::Kind;
-use crate::sync::Lock;
-use crate::{processor, smp};
 
 pub(super) const TESTS: &[Test] = &[
     test!(factorials_are_right_by_message),
@@ -86,28 +86,6 @@ fn factorials_are_right_by_line(image: Image) -> Outcome {
         require!(statistics.line == statistics.claimed, "not all came by the line");
         Ok(())
     })
-}
-
-/// Runs on every processor at once; gives the first thing that was not right.
-fn on_all_processors(play: impl Fn(usize) -> Outcome + Send + Sync + 'static) -> Outcome {
-    let play = Arc::new(play);
-    let failure = Arc::new(Lock::new(None));
-    let running: Vec<_> = (1..processor::count())
-        .map(|number| {
-            let (play, failure) = (Arc::clone(&play), Arc::clone(&failure));
-            smp::run_on(number, move || {
-                if let Err(why) = play(number) {
-                    failure.lock().get_or_insert(why);
-                }
-            })
-        })
-        .collect();
-    let own = play(0);
-    for running in running {
-        running.wait();
-    }
-    let other = failure.lock().take();
-    own.and(other.map_or(Ok(()), Err))
 }
 
 fn requests_from_all_processors_are_served(image: Image) -> Outcome {

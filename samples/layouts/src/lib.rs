@@ -1,8 +1,8 @@
 //! Compares the model of the kernel with `wdk-sys` while it is compiled: there is nothing to run.
 //!
 //! The test bed gives drivers structures that `wdm-interrupt-model` declares, and the drivers read
-//! them as `wdk-sys` declares them. Every structure of the model is in [`types`], every constant in
-//! [`values`], and `cargo xtask test` fails if one is missing here.
+//! them as `wdk-sys` declares them. Every structure of the model is in `types.rs`, every constant in
+//! `values.rs`, and `cargo xtask test` fails if one is missing here.
 //!
 //! Left out, because the headers that `wdk-sys` is generated from on Linux have other names for the
 //! same bytes or none: the head of a DPC (`_KDPC__bindgen_ty_1`,
@@ -15,23 +15,48 @@
 macro_rules! same_layout {
     ($($model:ident $(= $real:ident)? { $($field:ident $(= $($place:ident).+)?),* $(,)? })+) => {$(
         const _: () = {
-            use core::mem::{align_of, size_of};
-
             use wdm_interrupt_model::nt::$model as Model;
 
             type Real = $crate::real_type!($model $(= $real)?);
 
-            assert!(size_of::<Model>() == size_of::<Real>(), "the sizes differ");
-            assert!(align_of::<Model>() == align_of::<Real>(), "the alignments differ");
-            $(
-                assert!(
-                    core::mem::offset_of!(Model, $field)
-                        == $crate::real_offset!($field $(= $($place).+)?),
-                    concat!("the offsets of ", stringify!($field), " differ")
-                );
-            )*
+            assert!(
+                size_of::<Model>() == size_of::<Real>(),
+                concat!("the sizes of ", stringify!($model), " differ")
+            );
+            assert!(
+                align_of::<Model>() == align_of::<Real>(),
+                concat!("the alignments of ", stringify!($model), " differ")
+            );
+            $crate::assert_offsets!($($field $(= $($place).+)?),*);
         };
     )+};
+}
+
+/// Compares the offset of each field only.
+macro_rules! same_offsets {
+    ($($model:ident $(= $real:ident)? { $($field:ident $(= $($place:ident).+)?),* $(,)? })+) => {$(
+        const _: () = {
+            use wdm_interrupt_model::nt::$model as Model;
+
+            type Real = $crate::real_type!($model $(= $real)?);
+
+            $crate::assert_offsets!($($field $(= $($place).+)?),*);
+        };
+    )+};
+}
+
+/// Compares the offsets of fields in the structures that are called `Model` and `Real` where this is
+/// used.
+macro_rules! assert_offsets {
+    ($($field:ident $(= $($place:ident).+)?),*) => {
+        $(
+            assert!(
+                core::mem::offset_of!(Model, $field)
+                    == $crate::real_offset!($field $(= $($place).+)?),
+                concat!("the offsets of ", stringify!($field), " differ")
+            );
+        )*
+    };
 }
 
 /// The structure of `wdk-sys`.
@@ -67,15 +92,15 @@ macro_rules! same_value {
 
 /// The value of a constant in `wdk-sys`.
 macro_rules! real_value {
-    ($name:ident) => {
-        wdk_sys::$name
+    ($($name:ident)::+) => {
+        wdk_sys::$($name)::+
     };
     ($($model:ident)::+ = $($real:ident)::+) => {
         wdk_sys::$($real)::+
     };
 }
 
-use {real_offset, real_type, real_value};
+use {assert_offsets, real_offset, real_type, real_value};
 
 mod types;
 mod values;

@@ -99,12 +99,6 @@ same_layout! {
     KDEVICE_QUEUE {
         Type, Size, DeviceListHead, Lock, Busy = __bindgen_anon_1.Busy,
     }
-    DEVICE_OBJECT {
-        Type, Size, ReferenceCount, DriverObject, NextDevice, AttachedDevice, CurrentIrp,
-        Timer, Flags, Characteristics, Vpb, DeviceExtension, DeviceType, StackSize, Queue,
-        AlignmentRequirement, DeviceQueue, Dpc, ActiveThreadCount, SecurityDescriptor,
-        DeviceLock, SectorSize, Spare1, DeviceObjectExtension, Reserved,
-    }
     DRIVER_EXTENSION {
         DriverObject, AddDevice, Count, ServiceKeyName,
     }
@@ -270,5 +264,15 @@ same_layout! {
     }
     _CM_PARTIAL_RESOURCE_DESCRIPTOR__bindgen_ty_1__bindgen_ty_12 {
         Start, Length64,
+    }
+}
+
+// The WDK aligns a device object to 16 bytes, which mingw-w64's header leaves out.
+same_offsets! {
+    DEVICE_OBJECT {
+        Type, Size, ReferenceCount, DriverObject, NextDevice, AttachedDevice, CurrentIrp,
+        Timer, Flags, Characteristics, Vpb, DeviceExtension, DeviceType, StackSize, Queue,
+        AlignmentRequirement, DeviceQueue, Dpc, ActiveThreadCount, SecurityDescriptor,
+        DeviceLock, SectorSize, Spare1, DeviceObjectExtension, Reserved,
     }
 }
