@@ -49,6 +49,10 @@ pub(crate) fn cargo(layout: &Layout, host: &Host, sources: &Sources) -> std::pro
         .env("CARGO_TARGET_X86_64_UNKNOWN_NONE_LINKER", host.llvm.elf_linker())
         .env("CARGO_TERM_PROGRESS_WHEN", "always")
         .env("CARGO_TERM_PROGRESS_WIDTH", "100");
+    if !host.bed.builds_core() {
+        // The bed's ACPI tables come from a crate that asks for unstable features, whatever the compiler.
+        command.env("RUSTC_BOOTSTRAP", "acpi");
+    }
     command
 }
 

@@ -26,7 +26,7 @@ pub(crate) fn run(layout: &Layout) -> Result<bool> {
             println!("{}", line.text);
         })?;
         if !boot.passed() {
-            println!("{boot}");
+            println!("{}", boot.ending());
         }
         verdicts.push(Verdict {
             interrupt,
@@ -63,7 +63,7 @@ impl Verdict {
             || "the driver was not reached".to_owned(),
             |at| format!("{:.2} s from power-on to the driver's entry", at.as_secs_f64()),
         );
-        format!("{}: {reached}, {:.2} s in all", self.interrupt, self.took.as_secs_f64())
+        format!("with a {}: {reached}, {:.2} s in all", self.interrupt, self.took.as_secs_f64())
     }
 }
 

@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
-use cargo_metadata::{Artifact, Message};
+use cargo_metadata::{Artifact, Message, Metadata, MetadataCommand, Package};
 
 use crate::layout::Layout;
 use crate::progress::Step;
 use crate::setup::Host;
 use crate::text;
-use crate::toolchain::DRIVER_TARGET;
+use crate::toolchain::{DRIVER_TARGET, Toolchain};
 use crate::vendor::{MANIFEST_VARIABLE, Sources, short_name};
 
 /// Which of cargo's profiles is built.
@@ -52,6 +52,7 @@ pub(crate) fn build(
     let folder = fs::canonicalize(folder)
         .or_else(|_| fs::canonicalize(layout.root().join(folder)))
         .with_context(|| format!("there is no folder {}", folder.display()))?;
+    require_driver(&host.driver, &folder)?;
     let sources = Sources::of(layout, &host.driver, &folder)?;
     let lock = text::read(&sources.lock())?;
     let mut step = Step::begin(&layout.logs(), format!("building {}", short_name(&folder)));
@@ -67,17 +68,50 @@ pub(crate) fn build(
         drivers.push(driver);
     }
     if drivers.is_empty() {
-        bail!(
-            "{} built, but no driver came of it: a driver's crate has `crate-type = [\"cdylib\"]` in \
-             its [lib] section",
-            folder.display()
-        );
+        bail!("{} built, but no driver came of it", folder.display());
     }
     if text::read(&sources.lock())? != lock {
         bail!("building changed {}", sources.lock().display());
     }
     step.done(if changed { "built" } else { "up to date" });
     Ok(Built { drivers, fresh })
+}
+
+/// Fails if no crate in `folder` is a driver, before anything is fetched or compiled for it.
+fn require_driver(toolchain: &Toolchain, folder: &Path) -> Result<()> {
+    let manifest = folder.join("Cargo.toml");
+    if !manifest.is_file() {
+        bail!("{} has no Cargo.toml: it is not the folder of a driver's crate", folder.display());
+    }
+    let output = toolchain
+        .cargo()
+        .current_dir(folder)
+        .args(["metadata", "--no-deps", "--format-version", "1"])
+        .output()
+        .context("cannot start cargo")?;
+    if !output.status.success() {
+        bail!("{}: {}", folder.display(), String::from_utf8_lossy(&output.stderr).trim());
+    }
+    let metadata = MetadataCommand::parse(String::from_utf8_lossy(&output.stdout))
+        .with_context(|| format!("cannot read what cargo says of {}", folder.display()))?;
+    if !makes_a_driver(&metadata, &manifest) {
+        bail!(
+            "{} is not a driver's crate: that has `crate-type = [\"cdylib\"]` in its [lib] section",
+            folder.display()
+        );
+    }
+    Ok(())
+}
+
+/// Whether the package of `manifest`, or one of the workspace's if it has no package, is a dynamic library.
+fn makes_a_driver(metadata: &Metadata, manifest: &Path) -> bool {
+    let own: Vec<&Package> = metadata
+        .packages
+        .iter()
+        .filter(|package| package.manifest_path.as_std_path() == manifest)
+        .collect();
+    let packages = if own.is_empty() { metadata.packages.iter().collect() } else { own };
+    packages.iter().flat_map(|package| &package.targets).any(cargo_metadata::Target::is_cdylib)
 }
 
 /// `cargo build` for the driver in `folder`.
@@ -114,7 +148,10 @@ pub(crate) fn cargo(
     folder: &Path,
 ) -> Result<Command> {
     let mut flags = own_rustflags(host, sources, folder)?;
-    flags.extend(["-C".to_owned(), "target-feature=+crt-static".to_owned()]);
+    // wdk-build refuses to build without.
+    if !flags.iter().any(|flag| flag.contains("+crt-static")) {
+        flags.extend(["-C".to_owned(), "target-feature=+crt-static".to_owned()]);
+    }
     flags.extend(["-C".to_owned(), format!("link-arg={}", host.kit.memory_library().display())]);
     let clang_arguments =
         format!("-fgnuc-version=12 -resource-dir '{}'", host.llvm.resource_folder()?.display());

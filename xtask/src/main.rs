@@ -3,7 +3,8 @@
 //! Everything that is generated lies under the repository's `target/`. The parts, in the order in which
 //! a driver meets them: [`packages`] and [`llvm`] find the host's tools, [`kit`] lays out the headers and
 //! import libraries that stand for the WDK, [`vendor`] makes `wdk-build` fit a host that is not Windows,
-//! [`toolchain`] picks a compiler, [`driver`] and [`bed`] build, [`qemu`] boots.
+//! [`toolchain`] picks a compiler, [`driver`] and [`bed`] build, [`qemu`] boots. [`demo`] and [`test`] use
+//! them all.
 
 #![expect(
     clippy::redundant_pub_crate,
@@ -75,7 +76,10 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let layout = Layout::of_this_repository();
     let outcome = match arguments.command {
-        Command::Setup => setup::run(&layout).map(|_| true),
+        Command::Setup => setup::run(&layout).map(|host| {
+            println!("ready: {host}");
+            true
+        }),
         Command::Build { path, debug } => build(&layout, &path, Profile::from_debug_flag(debug)),
         Command::Run { driver, machine } => run(&layout, &driver, &machine),
         Command::Demo => demo::run(&layout),
@@ -100,13 +104,16 @@ fn build(layout: &Layout, path: &std::path::Path, profile: Profile) -> anyhow::R
 }
 
 fn run(layout: &Layout, driver: &std::path::Path, machine: &Machine) -> anyhow::Result<bool> {
+    if !driver.is_file() {
+        anyhow::bail!("there is no file {}", driver.display());
+    }
     let host = setup::run(layout)?;
     let bed = bed::build(layout, &host)?;
     let boot = qemu::boot(&bed, driver, machine, &machine.run_command(), |line| {
         println!("{}", line.text);
     })?;
     if !boot.passed() {
-        eprintln!("error: {boot}");
+        eprintln!("error: {}", boot.ending());
     }
     Ok(boot.passed())
 }

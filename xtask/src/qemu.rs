@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -100,19 +100,20 @@ pub(crate) struct Boot {
 /// How a machine ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
-    Status(ExitStatus),
+    /// By itself, with this exit code; without one, by a signal.
+    Exited(Option<i32>),
     TimedOut(u64),
 }
 
 impl Boot {
     /// Whether the bed said that all was as it must be.
     pub(crate) fn passed(&self) -> bool {
-        matches!(self.end, End::Status(status) if status.code() == Some(PASSED))
+        self.end == End::Exited(Some(PASSED))
     }
 
     /// Whether the bed said that something was not as it must be.
     pub(crate) fn failed(&self) -> bool {
-        matches!(self.end, End::Status(status) if status.code() == Some(FAILED))
+        self.end == End::Exited(Some(FAILED))
     }
 
     /// Whether the machine was stopped because its time was over.
@@ -123,18 +124,19 @@ impl Boot {
     /// How the machine ended, in words.
     pub(crate) fn ending(&self) -> String {
         match self.end {
-            End::Status(status) if status.code() == Some(PASSED) => "the run passed".to_owned(),
-            End::Status(status) if status.code() == Some(FAILED) => "the run failed".to_owned(),
-            End::Status(status) => {
-                format!("the machine ended without a verdict (QEMU: {status})")
+            End::Exited(Some(PASSED)) => "the run passed".to_owned(),
+            End::Exited(Some(FAILED)) => "the run failed".to_owned(),
+            End::Exited(Some(code)) => {
+                format!("the machine ended without a verdict (QEMU exited with {code})")
             }
+            End::Exited(None) => "the machine ended without a verdict (QEMU was killed)".to_owned(),
             End::TimedOut(seconds) => format!("the machine was stopped after {seconds} s"),
         }
     }
 
     /// When the driver's entry was reached.
     pub(crate) fn driver_reached(&self) -> Option<Duration> {
-        self.lines.iter().find(|line| line.text.starts_with("driver ")).map(|line| line.at)
+        self.lines.iter().find(|line| line.text.ends_with(": DriverEntry")).map(|line| line.at)
     }
 }
 
@@ -217,7 +219,7 @@ pub(crate) fn boot(
         drop(reader.join());
     }
     lines.extend(receiver.try_iter());
-    let end = if timed_out { End::TimedOut(machine.seconds) } else { End::Status(status) };
+    let end = if timed_out { End::TimedOut(machine.seconds) } else { End::Exited(status.code()) };
     Ok(Boot { lines, took: begun.elapsed(), end })
 }
 
@@ -242,14 +244,12 @@ fn forward<R: Read + Send + 'static>(
 impl Boot {
     /// A boot that printed `lines` and ended with a verdict.
     pub(crate) fn of_lines(lines: &[&str], passed: bool) -> Self {
-        use std::os::unix::process::ExitStatusExt;
-
         let code = if passed { PASSED } else { FAILED };
         let printed = |text: &&str| Printed { text: (*text).to_owned(), at: Duration::ZERO };
         Self {
             lines: lines.iter().map(printed).collect(),
             took: Duration::ZERO,
-            end: End::Status(ExitStatus::from_raw(code << 8)),
+            end: End::Exited(Some(code)),
         }
     }
 }
@@ -257,17 +257,19 @@ impl Boot {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::process::ExitStatusExt;
 
     fn boot_with(end: End) -> Boot {
-        let line = Printed { text: "driver edu.sys".to_owned(), at: Duration::from_millis(300) };
+        let line = Printed {
+            text: "driver edu.sys: DriverEntry".to_owned(),
+            at: Duration::from_millis(300),
+        };
         Boot { lines: vec![line], took: Duration::from_secs(1), end }
     }
 
     #[test]
     fn only_the_beds_own_word_is_success() {
-        assert!(boot_with(End::Status(ExitStatus::from_raw(PASSED << 8))).passed());
-        assert!(!boot_with(End::Status(ExitStatus::from_raw(0))).passed());
+        assert!(boot_with(End::Exited(Some(PASSED))).passed());
+        assert!(!boot_with(End::Exited(Some(0))).passed());
         assert!(!boot_with(End::TimedOut(120)).passed());
     }
 
@@ -276,13 +278,29 @@ mod tests {
         let text = boot_with(End::TimedOut(120)).to_string();
         assert_eq!(
             text,
-            "the machine was stopped after 120 s; its last lines were\n    driver edu.sys"
+            "the machine was stopped after 120 s; its last lines were\n    driver edu.sys: DriverEntry"
         );
     }
 
     #[test]
     fn the_drivers_entry_is_timed_by_the_line_that_announces_it() {
         assert_eq!(boot_with(End::TimedOut(1)).driver_reached(), Some(Duration::from_millis(300)));
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_is_named() {
+        let machine = Machine::with_edu(1, Interrupt::Line);
+        let bed = Path::new("no-such-bed");
+        let error = boot(bed, Path::new("no.sys"), &machine, "list", |_| ()).map(drop);
+        let text = error.map_err(|error| error.to_string());
+        assert_eq!(text, Err("there is no file no-such-bed".to_owned()));
+    }
+
+    #[test]
+    fn more_devices_than_slots_are_an_error() {
+        let machine = Machine::with_edu(4, Interrupt::Line);
+        let text = machine.device_arguments().map_err(|error| error.to_string());
+        assert_eq!(text, Err("4 devices, and 3 is the most".to_owned()));
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Makes the host ready: packages, kit, compilers.
 
+use std::fmt;
+
 use anyhow::{Result, bail};
 
 use crate::kit::Kit;
@@ -17,6 +19,19 @@ pub(crate) struct Host {
     pub(crate) driver: Toolchain,
     /// The compiler for the bed.
     pub(crate) bed: Toolchain,
+}
+
+impl fmt::Display for Host {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            formatter,
+            "LLVM {}; drivers are built by {}, the bed by {}; the kit is in {}",
+            self.llvm.version(),
+            self.driver,
+            self.bed,
+            self.kit.root().display()
+        )
+    }
 }
 
 /// Finds or installs what is missing; quick when nothing is.

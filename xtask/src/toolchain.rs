@@ -4,6 +4,7 @@
 //! builds `core` and `alloc` itself, from the source that Debian packages beside it.
 
 use std::env;
+use std::fmt;
 use std::iter;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -128,6 +129,15 @@ impl Toolchain {
     /// The manifest of the standard library's workspace, whose dependencies building `core` needs.
     pub(crate) fn library_manifest(&self) -> Option<PathBuf> {
         self.builds_core().then(|| Path::new(DEBIAN_LIBRARY).join("Cargo.toml"))
+    }
+}
+
+impl fmt::Display for Toolchain {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rustup { sysroot } => write!(formatter, "{}", sysroot.display()),
+            Self::Debian => write!(formatter, "{DEBIAN_RUSTC} with core from {DEBIAN_LIBRARY}"),
+        }
     }
 }
 

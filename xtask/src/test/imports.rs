@@ -271,8 +271,8 @@ mod tests {
         let lines = DOCUMENTED.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
         assert_eq!(lines.count(), documented().len());
         for known in documented() {
-            let end = format!("-{}", known.name.to_ascii_lowercase());
-            assert!(known.page.ends_with(&end), "{known:?}");
+            let (header, page) = known.page.split_once('/').unwrap_or_default();
+            assert!(page.starts_with(&format!("nf-{header}-")), "{known:?}");
         }
     }
 }

@@ -81,6 +81,14 @@ fn test_drivers(runner: &mut Runner<'_>, things: &Things<'_>) {
             bail!("cargo compiled something though nothing had changed")
         }
     });
+    runner.test("driver: a crate that is no driver is refused before it is compiled", || {
+        let folder = layout.root().join("model");
+        match driver::build(layout, things.host()?, &folder, Profile::Release) {
+            Err(error) if error.to_string().contains("is not a driver's crate") => Ok(()),
+            Err(error) => Err(error),
+            Ok(_) => bail!("it was built"),
+        }
+    });
     runner.test("driver: edu.sys imports only what Windows 10, version 2004, exports", || {
         let imports = imports::of(things.edu()?)?;
         let oracle = imports::Oracle::read(layout)?;
