@@ -81,7 +81,8 @@ pub trait InterruptHandler<D: DeferredHalf<Self> = NoDeferred>: Sized + Send + '
     /// runs concurrently with itself or with anything else that has the handler.
     fn service(&mut self, interrupt: &Interrupt<'_, D>) -> Serviced;
 
-    /// Lets the device interrupt. Called once, by `connect`, when the ISR is connected.
+    /// Lets the device interrupt. Called once by `connect`, when the ISR is connected. A driver may
+    /// call it as well, by `synchronize`, when its device wakes up.
     fn enable(&mut self) {}
 
     /// Silences the device, before the ISR is disconnected: on a level-sensitive line it would

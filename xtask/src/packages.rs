@@ -68,9 +68,7 @@ fn missing() -> Vec<String> {
     if !Path::new(QEMU).is_file() {
         missing.push("qemu-system-x86".to_owned());
     }
-    if toolchain::debian_is_needed() {
-        missing.extend(["rustc-web", "cargo-web", "rust-web-src"].map(str::to_owned));
-    }
+    missing.extend(toolchain::missing_debian_packages().iter().map(|&name| name.to_owned()));
     missing
 }
 

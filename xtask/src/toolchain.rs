@@ -5,7 +5,6 @@
 
 use std::env;
 use std::fmt;
-use std::iter;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -21,6 +20,7 @@ pub(crate) const BED_TARGET: &str = "x86_64-unknown-none";
 /// Debian's compiler.
 const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
 const DEBIAN_CARGO: &str = "/usr/bin/cargo";
+const DEBIAN_CLIPPY: &str = "/usr/bin/cargo-clippy";
 
 /// The standard library's source, where Debian has it.
 const DEBIAN_LIBRARY: &str = "/usr/lib/rustlib/src/rust/library";
@@ -79,23 +79,20 @@ impl Toolchain {
             }
             Self::Debian => (DEBIAN_CARGO.into(), DEBIAN_RUSTC.into(), "/usr/bin/rustdoc".into()),
         };
-        let mut command = Command::new(cargo);
+        let mut command = Command::new(&cargo);
         for (name, _) in env::vars_os() {
             if name.to_str().is_some_and(belongs_to_the_running_cargo) {
                 command.env_remove(name);
             }
         }
-        command.env("RUSTC", rustc).env("RUSTDOC", rustdoc);
-        if let Self::Rustup { sysroot } = self {
-            // Where cargo finds clippy.
-            let own = sysroot.join("bin");
-            let others = env::var_os("PATH").unwrap_or_default();
-            let folders = iter::once(own).chain(env::split_paths(&others));
-            // A folder with a colon in its name cannot be in a path; then clippy is not found.
-            if let Ok(path) = env::join_paths(folders) {
-                command.env("PATH", path);
-            }
+        // Cargo looks for clippy where programs are, and rustup's may come first there.
+        let others = env::var_os("PATH").unwrap_or_default();
+        let folders = cargo.parent().map(Path::to_path_buf).into_iter();
+        // A folder with a colon in its name cannot be in a path; then clippy is not found.
+        if let Ok(path) = env::join_paths(folders.chain(env::split_paths(&others))) {
+            command.env("PATH", path);
         }
+        command.env("RUSTC", rustc).env("RUSTDOC", rustdoc);
         if self.builds_core() {
             // Building `core` is an unstable option, and Debian's compiler is a stable one.
             command.env("RUSTC_BOOTSTRAP", "1");
@@ -107,7 +104,7 @@ impl Toolchain {
     pub(crate) fn has_clippy(&self) -> bool {
         match self {
             Self::Rustup { sysroot } => sysroot.join("bin").join("cargo-clippy").is_file(),
-            Self::Debian => false,
+            Self::Debian => Path::new(DEBIAN_CLIPPY).is_file(),
         }
     }
 
@@ -141,13 +138,21 @@ impl fmt::Display for Toolchain {
     }
 }
 
-/// Whether a target is without a rustup toolchain, and Debian's packages are not there either.
-pub(crate) fn debian_is_needed() -> bool {
+/// What of Debian's compiler, source and linter is not there; nothing when rustup has all targets.
+pub(crate) fn missing_debian_packages() -> &'static [&'static str] {
     let roots = rustup_sysroots();
     let covered = [DRIVER_TARGET, BED_TARGET]
         .iter()
         .all(|target| roots.iter().any(|root| has_target(root, target)));
-    !covered && debian_lacks().is_some()
+    if covered {
+        &[]
+    } else if debian_lacks().is_some() {
+        &["rustc-web", "cargo-web", "rust-web-src", "rust-web-clippy"]
+    } else if !Path::new(DEBIAN_CLIPPY).is_file() {
+        &["rust-web-clippy"]
+    } else {
+        &[]
+    }
 }
 
 /// What keeps Debian's compiler from being used.

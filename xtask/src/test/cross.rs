@@ -54,9 +54,9 @@ fn lint(
 /// What [`lint_drivers`] and [`lint_bed`] lint with.
 pub(super) fn linter(toolchain: &Toolchain) -> &'static str {
     match toolchain {
-        Toolchain::Rustup { .. } if toolchain.has_clippy() => "clippy",
+        _ if toolchain.has_clippy() => "clippy",
         Toolchain::Rustup { .. } => "rustc, the toolchain has no clippy",
-        Toolchain::Debian => "rustc, Debian packages no clippy",
+        Toolchain::Debian => "rustc, for want of the package rust-web-clippy",
     }
 }
 

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use cargo_metadata::Message;
 
 use super::libtest;
@@ -130,11 +130,9 @@ fn run_tests(layout: &Layout, runner: &mut Runner<'_>, workspace: &Workspace) {
                 report(runner, &program.name, &mut command);
             }
         }
-        Err(error) => runner.report(
-            &format!("host: {} builds", workspace.name()),
-            None,
-            Err(format!("{error:#}")),
-        ),
+        Err(error) => {
+            runner.prevented(&format!("host: {} builds", workspace.name()), &error);
+        }
     }
     for package in workspace.documented {
         let mut command = cargo(layout, workspace.folder);
@@ -196,7 +194,7 @@ fn report(runner: &mut Runner<'_>, program: &str, command: &mut Command) {
     let (output, success) = match run_limited(command, LIMIT) {
         Ok(ended) => ended,
         Err(error) => {
-            runner.report(&format!("host: {program}"), None, Err(format!("{error:#}")));
+            runner.prevented(&format!("host: {program}"), &error);
             return;
         }
     };
@@ -206,7 +204,7 @@ fn report(runner: &mut Runner<'_>, program: &str, command: &mut Command) {
         runner.report(&format!("host: {program}: {}", result.name), None, result.outcome);
     }
     if !explained {
-        runner.report(&format!("host: {program}"), None, Err(text::tail(&output, 60)));
+        runner.prevented(&format!("host: {program}"), &anyhow!(text::tail(&output, 60)));
     }
 }
 

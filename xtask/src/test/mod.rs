@@ -44,11 +44,7 @@ pub(crate) fn run(layout: &Layout, filter: Option<&str>) -> Result<bool> {
     if runner.may_want("bed") {
         match jobs(&things) {
             Ok((bed, jobs)) => machine::run(&mut runner, bed, &jobs),
-            Err(error) => runner.report(
-                "bed: the bed and its drivers are built",
-                None,
-                Err(format!("{error:#}")),
-            ),
+            Err(error) => runner.prevented("bed: the bed and its drivers are built", &error),
         }
     }
     runner.test("repository: the lock files are the same as before", || locks.compare(layout));

@@ -48,9 +48,17 @@ impl<'a> Runner<'a> {
         took: Option<Duration>,
         outcome: Result<(), String>,
     ) {
-        if !self.wants(name) {
-            return;
+        if self.wants(name) {
+            self.print(name, took, outcome);
         }
+    }
+
+    /// Prints and counts what kept tests from being run, whatever their names are.
+    pub(super) fn prevented(&mut self, name: &str, error: &anyhow::Error) {
+        self.print(name, None, Err(format!("{error:#}")));
+    }
+
+    fn print(&mut self, name: &str, took: Option<Duration>, outcome: Result<(), String>) {
         match outcome {
             Ok(()) => {
                 self.passed += 1;
@@ -116,5 +124,12 @@ mod tests {
         runner.report("bad", None, Err("because".to_owned()));
         assert!(!runner.close());
         assert!(!Runner::new(Some("nothing")).close());
+    }
+
+    #[test]
+    fn what_keeps_tests_from_running_is_a_failure_whatever_the_filter() {
+        let mut runner = Runner::new(Some("bed: two"));
+        runner.prevented("bed: the bed is built", &anyhow::anyhow!("it does not compile"));
+        assert!(!runner.close());
     }
 }
