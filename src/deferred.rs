@@ -91,6 +91,19 @@ pub trait DeferredHalf<H>: sealed::Laid<H> {}
 impl<H, D: sealed::Laid<H>> DeferredHalf<H> for D {}
 
 /// No deferred half: the ISR does it all, and cannot queue anything.
+///
+/// ```compile_fail,E0599
+/// use wdm_interrupt::{Interrupt, InterruptHandler, Serviced};
+///
+/// struct Handler;
+///
+/// impl InterruptHandler for Handler {
+///     fn service(&mut self, interrupt: &Interrupt<'_>) -> Serviced {
+///         interrupt.queue_deferred();
+///         Serviced::Claimed
+///     }
+/// }
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub enum NoDeferred {}
 

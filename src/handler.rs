@@ -26,6 +26,21 @@ use crate::nt;
 /// Keep the value small: it is moved into nonpaged pool by way of the kernel stack. Large or
 /// intrusive state belongs behind a pointer.
 ///
+/// It lives as long as the registration, so it owns what it has:
+///
+/// ```compile_fail,E0477
+/// use wdm_interrupt::{Interrupt, InterruptHandler, Serviced};
+///
+/// struct Handler<'a>(&'a mut u32);
+///
+/// impl<'a> InterruptHandler for Handler<'a> {
+///     fn service(&mut self, _interrupt: &Interrupt<'_>) -> Serviced {
+///         *self.0 += 1;
+///         Serviced::Claimed
+///     }
+/// }
+/// ```
+///
 /// Registers of a device that has been pulled out read as all ones. That happens before any IRP
 /// tells the driver, so a handler must take it for "not mine".
 ///

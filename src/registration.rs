@@ -123,6 +123,15 @@ impl<H: InterruptHandler<D>, D: DeferredHalf<H>> InterruptRegistration<H, D> {
     /// What `with_handler` owns or replaces is dropped under the lock as well. To free memory,
     /// return it from the closure and drop it outside.
     ///
+    /// The handler cannot leave the closure:
+    ///
+    /// ```compile_fail
+    /// # use wdm_interrupt::{InterruptHandler, InterruptRegistration};
+    /// fn leak<H: InterruptHandler>(registration: &InterruptRegistration<H>) -> &mut H {
+    ///     registration.synchronize(|handler| handler)
+    /// }
+    /// ```
+    ///
     /// IRQL: at most [`synchronize_irql`](Self::synchronize_irql). See
     /// [`KeSynchronizeExecution`][page].
     ///

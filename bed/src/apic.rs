@@ -19,6 +19,8 @@ mod register {
     pub(super) const ID: usize = 0x20;
     pub(super) const END_OF_INTERRUPT: usize = 0xb0;
     pub(super) const SPURIOUS: usize = 0xf0;
+    /// The vectors that wait to be taken, 32 in each of eight registers.
+    pub(super) const REQUESTS: usize = 0x200;
     pub(super) const COMMAND_LOW: usize = 0x300;
     pub(super) const COMMAND_HIGH: usize = 0x310;
     pub(super) const LOCAL_VECTORS: [usize; 6] = [0x320, 0x330, 0x340, 0x350, 0x360, 0x370];
@@ -65,6 +67,12 @@ pub(crate) fn current_id() -> u32 {
 /// Says that the interrupt in service was handled.
 pub(crate) fn end_of_interrupt() {
     write(register::END_OF_INTERRUPT, 0);
+}
+
+/// Whether an interrupt with this vector waits for the current processor to take it.
+pub(crate) fn is_waiting(vector: u8) -> bool {
+    let (register, bit) = (usize::from(vector / 32), vector % 32);
+    read(register::REQUESTS + register * 0x10) >> bit & 1 != 0
 }
 
 /// Interrupts the processor with this APIC number; it may be the current one.

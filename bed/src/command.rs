@@ -1,5 +1,6 @@
 //! The kernel command line: what to do with the driver.
 
+use alloc::borrow::ToOwned;
 use alloc::format;
 use alloc::string::String;
 
@@ -9,12 +10,16 @@ use crate::qemu::Outcome;
 use crate::scenario;
 
 /// How the bed is used, for a command line that it does not understand.
-const USAGE: &str =
-    "commands: demo interrupt=message|line; run interrupt=message|line; test NAME; list";
+const USAGE: &str = "commands: demo interrupt=message|line; run interrupt=message|line; test NAME; \
+                     list. With any of them: service=NAME, what the driver is installed as";
+
+/// What the name of the driver's service follows.
+const SERVICE: &str = "service=";
 
 /// Does what the command line says.
 pub(crate) fn run(line: &str, image: Option<Result<Image, LoadError>>) -> Outcome {
-    let mut words = line.split_whitespace().filter(|word| !word.starts_with("driver="));
+    let service = line.split_whitespace().find_map(|word| word.strip_prefix(SERVICE));
+    let mut words = line.split_whitespace().filter(|word| !word.starts_with(SERVICE));
     let command = words.next().unwrap_or_default();
     if command == "list" {
         for test in scenario::tests() {
@@ -22,11 +27,14 @@ pub(crate) fn run(line: &str, image: Option<Result<Image, LoadError>>) -> Outcom
         }
         return Outcome::Success;
     }
-    let image = match image {
+    let mut image = match image {
         Some(Ok(image)) => image,
         Some(Err(why)) => return failed(&format!("the driver is not loaded: {why}")),
         None => return failed("there is no driver; give one as -initrd"),
     };
+    if let Some(service) = service {
+        service.clone_into(&mut image.service);
+    }
     let result = match command {
         "demo" => kind(words.next()).and_then(|kind| scenario::demo(image, kind)),
         "run" => kind(words.next()).and_then(|kind| scenario::run(image, kind)),

@@ -24,6 +24,9 @@ static NAME: Lock<String> = Lock::new(String::new());
 pub(crate) struct Image {
     /// File name, as the image's own export directory says it, else "driver.sys".
     pub(crate) name: String,
+    /// The service that it is started as: its name without the extension, unless the command line says
+    /// another.
+    pub(crate) service: String,
     /// Address of the first byte.
     pub(crate) base: usize,
     /// Bytes.
@@ -154,7 +157,8 @@ pub(crate) fn load(file: &[u8]) -> Result<Image, LoadError> {
     NAME.lock().clone_from(&name);
     BASE.store(base.addr(), Ordering::Relaxed);
     SIZE.store(size, Ordering::Relaxed);
-    Ok(Image { name, base: base.addr(), size, entry: base.addr() + entry, imports })
+    let service = short_name();
+    Ok(Image { name, service, base: base.addr(), size, entry: base.addr() + entry, imports })
 }
 
 /// Copies the first `count` bytes of `data` to an offset in the image, if both have the room.

@@ -38,6 +38,8 @@ pub(crate) struct Processor {
     pub(crate) deferred: AtomicU64,
     /// How many interrupts are being served, one inside the other.
     pub(crate) nesting: AtomicU32,
+    /// Device interrupts on end that were there again as soon as they had been served.
+    pub(crate) on_end: AtomicU32,
 }
 
 #[derive(Debug)]
@@ -67,6 +69,7 @@ pub(crate) fn start(number: usize, apic_id: u32) {
         claimed: AtomicU64::new(0),
         deferred: AtomicU64::new(0),
         nesting: AtomicU32::new(0),
+        on_end: AtomicU32::new(0),
     }));
     // INVARIANT: `this` points to the structure itself, which is leaked and never moves.
     processor.this = core::ptr::from_ref(processor);

@@ -134,6 +134,7 @@ fn interrupt(vector: u8) {
             x86_64::instructions::interrupts::disable();
             processor.nesting.fetch_sub(1, Ordering::Relaxed);
             apic::end_of_interrupt();
+            hal::served(vector, apic::is_waiting(vector));
         }
     }
     irql::set(before);

@@ -58,17 +58,27 @@ pub(crate) struct Machine {
     /// After how many seconds the machine is stopped.
     #[arg(long, default_value_t = 120)]
     pub(crate) seconds: u64,
+    /// The name of the service that the driver is started as, if not its own.
+    #[arg(long)]
+    pub(crate) service: Option<String>,
 }
 
 impl Machine {
     /// A machine with four processors and `count` edu devices.
     pub(crate) fn with_edu(count: usize, interrupt: Interrupt) -> Self {
-        Self { devices: vec!["edu".to_owned(); count], smp: 4, interrupt, seconds: 120 }
+        Self {
+            devices: vec!["edu".to_owned(); count],
+            smp: 4,
+            interrupt,
+            seconds: 120,
+            service: None,
+        }
     }
 
     /// The bed's command line for running a driver.
     pub(crate) fn run_command(&self) -> String {
-        format!("run interrupt={}", self.interrupt)
+        let service = self.service.as_ref().map(|name| format!(" service={name}"));
+        format!("run interrupt={}{}", self.interrupt, service.unwrap_or_default())
     }
 
     /// The devices with a slot each.
@@ -301,6 +311,14 @@ mod tests {
         let machine = Machine::with_edu(4, Interrupt::Line);
         let text = machine.device_arguments().map_err(|error| error.to_string());
         assert_eq!(text, Err("4 devices, and 3 is the most".to_owned()));
+    }
+
+    #[test]
+    fn a_service_is_named_to_the_bed() {
+        let mut machine = Machine::with_edu(1, Interrupt::Line);
+        assert_eq!(machine.run_command(), "run interrupt=line");
+        machine.service = Some("other".to_owned());
+        assert_eq!(machine.run_command(), "run interrupt=line service=other");
     }
 
     #[test]

@@ -13,6 +13,11 @@ super::exports! {
         unsafe { irp::call(device, irp) }
     }
 
+    fn IoForwardIrpSynchronously(device: PDEVICE_OBJECT, irp: PIRP) -> BOOLEAN {
+        // SAFETY: the driver's promise: it has the IRP.
+        u8::from(unsafe { irp::forward_and_wait(device, irp) })
+    }
+
     fn IofCompleteRequest(irp: PIRP, _boost: i8) {
         // SAFETY: the driver's promise: it has the IRP and gives it up.
         unsafe { irp::finish(irp) }

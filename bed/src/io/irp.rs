@@ -4,17 +4,19 @@
 use alloc::alloc::{Layout, alloc_zeroed};
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
+use core::mem::MaybeUninit;
 use core::sync::atomic::{AtomicPtr, AtomicU8, Ordering};
 
 use wdm_interrupt_model::nt::{
-    DISPATCH_LEVEL, DRIVER_CANCEL, IO_STACK_LOCATION, IO_TYPE_IRP, IRP, NTSTATUS, PDEVICE_OBJECT,
-    PIO_STACK_LOCATION, PIRP, SL_INVOKE_ON_CANCEL, SL_INVOKE_ON_ERROR, SL_INVOKE_ON_SUCCESS,
-    SL_PENDING_RETURNED, STATUS_MORE_PROCESSING_REQUIRED, STATUS_PENDING,
+    DISPATCH_LEVEL, DISPATCHER_TYPE, DRIVER_CANCEL, IO_STACK_LOCATION, IO_TYPE_IRP, IRP, KEVENT,
+    NTSTATUS, PASSIVE_LEVEL, PDEVICE_OBJECT, PIO_STACK_LOCATION, PIRP, PVOID, SL_INVOKE_ON_CANCEL,
+    SL_INVOKE_ON_ERROR, SL_INVOKE_ON_SUCCESS, SL_PENDING_RETURNED, STATUS_MORE_PROCESSING_REQUIRED,
+    STATUS_PENDING,
 };
 
 use super::device;
 use crate::irql;
-use crate::kernel::cancel_lock;
+use crate::kernel::{cancel_lock, event};
 use crate::sync::Lock;
 use crate::verify::{Rule, at_most, broken};
 
@@ -131,6 +133,9 @@ pub(crate) unsafe fn call(device: PDEVICE_OBJECT, irp: PIRP) -> NTSTATUS {
     check(irp, CALL);
     // SAFETY: the IRP exists and is the caller's.
     let object = unsafe { &mut *irp };
+    if object.CancelRoutine.is_some() {
+        broken(Rule::IrpCancel, CALL, format_args!("the cancel routine is still set"));
+    }
     if object.CurrentLocation <= 1 {
         broken(Rule::IrpStack, CALL, format_args!("the IRP has no stack location left"));
     }
@@ -159,6 +164,42 @@ pub(crate) unsafe fn call(device: PDEVICE_OBJECT, irp: PIRP) -> NTSTATUS {
         );
     }
     status
+}
+
+/// What `IoForwardIrpSynchronously` does; false if the IRP has no stack location for the lower driver.
+///
+/// # Safety
+///
+/// As for [`call`].
+pub(crate) unsafe fn forward_and_wait(device: PDEVICE_OBJECT, irp: PIRP) -> bool {
+    unsafe extern "win64" fn done(_: PDEVICE_OBJECT, _: PIRP, event: PVOID) -> NTSTATUS {
+        // SAFETY: the event of the one who waits below.
+        unsafe { event::set(event.cast()) };
+        STATUS_MORE_PROCESSING_REQUIRED
+    }
+
+    at_most(PASSIVE_LEVEL as u8, "IoForwardIrpSynchronously");
+    check(irp, "IoForwardIrpSynchronously");
+    // SAFETY: the IRP exists and is the caller's.
+    if unsafe { (*irp).CurrentLocation } <= 1 {
+        return false;
+    }
+    let mut event = MaybeUninit::<KEVENT>::uninit();
+    let event = event.as_mut_ptr();
+    // SAFETY: memory of an event, which is here until the wait is over.
+    unsafe { event::initialise(event, DISPATCHER_TYPE::EventNotificationObject, false) };
+    // SAFETY: the current location is the caller's.
+    let mut location = unsafe { current(irp).read() };
+    location.Control = (SL_INVOKE_ON_SUCCESS | SL_INVOKE_ON_ERROR | SL_INVOKE_ON_CANCEL) as u8;
+    location.CompletionRoutine = Some(done);
+    location.Context = event.cast();
+    // SAFETY: there is a next location, see above.
+    unsafe { next(irp).write(location) };
+    // SAFETY: as the caller says.
+    unsafe { call(device, irp) };
+    // SAFETY: the event is initialised, and here.
+    unsafe { event::wait(event, None) };
+    true
 }
 
 fn check(irp: PIRP, call: &str) {

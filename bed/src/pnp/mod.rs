@@ -39,9 +39,9 @@ impl Driver {
     ///
     /// The status that it returned.
     pub(crate) fn start(image: Image) -> Result<Self, NTSTATUS> {
-        let name = image::short_name();
-        let object = driver::create(&name);
-        let path = format!(r"\Registry\Machine\System\CurrentControlSet\Services\{name}");
+        let object = driver::create(&image.service);
+        let path =
+            format!(r"\Registry\Machine\System\CurrentControlSet\Services\{}", image.service);
         let path = Box::leak(Box::new(Text::new(&path).leak()));
         // SAFETY: the loader checked that the entry point lies in the image; a driver's entry point is
         // of this type.

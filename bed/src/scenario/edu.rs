@@ -96,13 +96,36 @@ impl Edu {
             .map_err(|status| format!("opening the device returned {}", Status(status)))
     }
 
+    /// Has the device compute for seconds, behind the driver's back.
+    pub(crate) fn keep_busy(&self) {
+        const FACTORIAL_REGISTER: usize = 0x08;
+        // So many multiplications, whose result means nothing.
+        const LONG: u32 = 4_000_000_000;
+        let register = self.register(FACTORIAL_REGISTER);
+        // SAFETY: a register of the device, which decodes; writing it begins a computation.
+        unsafe { register.write_volatile(LONG) };
+    }
+
+    /// Whether the device is computing.
+    pub(crate) fn is_busy(&self) -> bool {
+        const STATUS_REGISTER: usize = 0x20;
+        const COMPUTING: u32 = 1;
+        let register = self.register(STATUS_REGISTER);
+        // SAFETY: a register of the device, which decodes; reading it changes nothing.
+        unsafe { register.read_volatile() & COMPUTING != 0 }
+    }
+
     /// Raises bits of the device's interrupt status behind the driver's back.
     pub(crate) fn raise_directly(&self, bits: u32) {
         const RAISE_REGISTER: usize = 0x60;
-        let base = self.node.function().memory[0].start as usize;
-        let register = memory::physical::<u32>(base + RAISE_REGISTER);
+        let register = self.register(RAISE_REGISTER);
         // SAFETY: a register of the device, which decodes; the driver must cope with raised bits.
         unsafe { register.write_volatile(bits) };
+    }
+
+    /// The register at `offset` in the device's BAR 0.
+    fn register(&self, offset: usize) -> *mut u32 {
+        memory::physical(self.node.function().memory[0].start as usize + offset)
     }
 }
 

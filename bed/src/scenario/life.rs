@@ -28,6 +28,9 @@ pub(super) const TESTS: &[Test] = &[
     test!(hardware_that_is_gone_unannounced_is_survived),
     test!(a_removed_device_that_never_started_leaves_nothing),
     test!(requests_wait_through_a_sleep),
+    test!(a_device_that_still_computes_when_it_wakes_gives_right_results_by_message),
+    test!(a_device_that_still_computes_when_it_wakes_gives_right_results_by_line),
+    test!(nobody_opens_a_device_whose_removal_is_pending),
     test!(removal_while_asleep_leaves_nothing),
     test!(two_devices_share_a_line),
     test!(one_of_two_on_a_line_goes_and_the_other_works_on),
@@ -211,6 +214,52 @@ fn requests_wait_through_a_sleep(image: Image) -> Outcome {
             check_all(&meanwhile)?;
         }
         Ok(())
+    })
+}
+
+/// The device is told to sleep, and woken, while it computes something for nobody: what it
+/// then completes belongs to no request.
+fn still_computing_when_woken(image: Image, kind: Kind) -> Outcome {
+    with_device(image, kind, |edu, handle| {
+        for cancelled in 0..2 {
+            handle.factorial(3)?;
+            edu.keep_busy();
+            let sent = send_some(handle);
+            edu.node.set_system_power(PowerSystemSleeping3);
+            let meanwhile = send_some(handle);
+            edu.node.set_system_power(PowerSystemWorking);
+            require!(edu.is_busy(), "the device was done before it was woken");
+            for (_, first) in sent.iter().take(cancelled) {
+                first.cancel();
+            }
+            check_all(&sent[cancelled..])?;
+            check_all(&meanwhile)?;
+        }
+        Ok(())
+    })
+}
+
+fn a_device_that_still_computes_when_it_wakes_gives_right_results_by_message(
+    image: Image,
+) -> Outcome {
+    still_computing_when_woken(image, Kind::Message)
+}
+
+fn a_device_that_still_computes_when_it_wakes_gives_right_results_by_line(image: Image) -> Outcome {
+    still_computing_when_woken(image, Kind::Line)
+}
+
+fn nobody_opens_a_device_whose_removal_is_pending(image: Image) -> Outcome {
+    with_device(image, Kind::Message, |edu, handle| {
+        let status = Status(edu.node.query_remove());
+        require!(status.0 >= 0, "QUERY_REMOVE returned {status}");
+        let Err(why) = edu.open() else {
+            return Err("the device was opened".into());
+        };
+        require!(why.contains("STATUS_DELETE_PENDING"), "{why}");
+        edu.node.cancel_remove();
+        edu.open()?.0.close();
+        handle.factorial(GREATEST).map(drop)
     })
 }
 

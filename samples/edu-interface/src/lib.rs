@@ -32,7 +32,7 @@
 //! | `STATUS_INVALID_PARAMETER` | a number above 12, or bits that [`RAISE`] refuses |
 //! | `STATUS_DEVICE_NOT_READY` | the device is not started, stopped, or asleep ([`RAISE`]) |
 //! | `STATUS_DEVICE_REMOVED` | the device is gone; also for what was pending when it went |
-//! | `STATUS_DELETE_PENDING` | the driver is being detached from the device |
+//! | `STATUS_DELETE_PENDING` | the driver is being detached, or, on opening, may be soon |
 //! | `STATUS_CANCELLED` | the request was cancelled, or its file closed |
 //!
 //! The first four are [`BadRequest`].

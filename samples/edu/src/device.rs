@@ -24,6 +24,7 @@
 
 use core::ops::Deref;
 use core::ptr::{self, NonNull};
+use core::sync::atomic::{AtomicPtr, Ordering};
 
 use edu_interface::DEVICE_INTERFACE;
 use wdk_sys::{
@@ -46,14 +47,19 @@ use crate::sync::{RemoveLock, SpinLock};
 pub(crate) struct Device {
     /// The PDO that the bus driver made.
     pub(crate) physical: PDEVICE_OBJECT,
-    /// Where IRPs go on to.
-    pub(crate) lower: LowerDevice,
+    /// Where IRPs go on to: the device object to which this one is attached. Until that has told
+    /// which it is, the PDO.
+    lower: AtomicPtr<DEVICE_OBJECT>,
     pub(crate) removal: RemoveLock,
     pub(crate) interface: DeviceInterface,
     /// The connected interrupt, between START and STOP.
     pub(crate) hardware: SpinLock<Option<Registration>>,
     pub(crate) queue: Queue,
 }
+
+// SAFETY: `physical` and the link of `interface` are addresses that never change, for kernel
+// routines that may be called from anywhere at once. The other fields are Sync.
+unsafe impl Sync for Device {}
 
 /// Whether the device is there when its resources are given back.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -75,6 +81,14 @@ impl Device {
         let extension = unsafe { (*object).DeviceExtension };
         // SAFETY: `add_device` has put a device there, which stays as long as the object.
         unsafe { &*extension.cast::<Self>() }
+    }
+
+    /// Where IRPs go on to.
+    pub(crate) fn lower(&self) -> LowerDevice {
+        // SAFETY: never NULL.
+        let lower = unsafe { NonNull::new_unchecked(self.lower.load(Ordering::Acquire)) };
+        // SAFETY: this, or the PDO, is below in the stack; `delete` detaches when nobody is left.
+        unsafe { LowerDevice::new(lower) }
     }
 
     /// A reference for the deferred half.
@@ -137,8 +151,8 @@ impl Device {
         // SAFETY: still there (caller).
         let extension = unsafe { (*object).DeviceExtension }.cast::<Self>();
         // SAFETY: `add_device` has put a device there, and it has not been deleted (caller).
-        let lower = unsafe { (*extension).lower };
-        // SAFETY: attached in `add_device`.
+        let lower = unsafe { &*extension }.lower();
+        // SAFETY: attached in `add_device`, which has stored what to.
         unsafe { IoDetachDevice(lower.as_ptr()) };
         // SAFETY: nobody uses it any more (caller).
         unsafe { ptr::drop_in_place(extension) };
@@ -156,7 +170,7 @@ impl Device {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct DeviceRef(NonNull<Device>);
 
-// SAFETY: a shared reference to a device, all of whose shared state is Sync.
+// SAFETY: it gives shared references to the device only, which is Sync.
 unsafe impl Send for DeviceRef {}
 
 // SAFETY: as above.
@@ -276,45 +290,60 @@ pub(crate) unsafe extern "C" fn add_device(
 
 /// Fills in the extension and attaches `object` to the device stack. After a failure it is not.
 ///
+/// Attaching comes last: from then on the object is in the stack, and whoever finds it there may
+/// send it an IRP.
+///
 /// # Safety
 ///
 /// `object` is a device object just made, with room for a `Device`; `physical` is a PDO.
 unsafe fn attach(object: *mut DEVICE_OBJECT, physical: PDEVICE_OBJECT) -> Result<(), NTSTATUS> {
     // SAFETY: a PDO (caller).
     let interface = unsafe { DeviceInterface::register(physical) }?;
-    // SAFETY: both are device objects (caller), and `object` is attached to nothing.
-    let lower = unsafe { IoAttachDeviceToDeviceStack(object, physical) };
-    let lower = NonNull::new(lower).ok_or(STATUS_NO_SUCH_DEVICE)?;
-
     // SAFETY: a valid device object (caller).
     let extension = unsafe { (*object).DeviceExtension }.cast::<Device>();
+    // SAFETY: the extension has room for a device (caller).
+    let removal = unsafe { &raw mut (*extension).removal };
+    // SAFETY: within the extension, so not NULL.
+    let removal = unsafe { NonNull::new_unchecked(removal) };
     let device = Device {
         physical,
-        // SAFETY: just attached; detached in `delete`, or below.
-        lower: unsafe { LowerDevice::new(lower) },
-        removal: RemoveLock::uninitialized(),
+        lower: AtomicPtr::new(physical),
+        // SAFETY: initialised below.
+        removal: unsafe { RemoveLock::uninitialized() },
         interface,
         hardware: SpinLock::new(None),
-        queue: Queue::uninitialized(),
+        // SAFETY: initialised below, after the remove lock, which is the device's as the queue is.
+        queue: unsafe { Queue::uninitialized(removal) },
     };
-    // SAFETY: room for a device, and nobody else has it: no IRP comes before this returns.
+    // SAFETY: room for a device, and nobody else has it: the object is attached to nothing.
     unsafe { extension.write(device) };
-    // SAFETY: as above.
-    let device = unsafe { &mut *extension };
+    // SAFETY: just written.
+    let device = unsafe { &*extension };
     // SAFETY: in its place, and used by nobody yet.
     unsafe { device.removal.initialize() };
-    // SAFETY: the same. The remove lock is the device's, as the queue is.
-    if let Err(status) = unsafe { device.queue.initialize(&device.removal) } {
-        // SAFETY: attached above.
-        unsafe { IoDetachDevice(lower.as_ptr()) };
-        // SAFETY: written above, and not used any more.
-        unsafe { ptr::drop_in_place(extension) };
-        return Err(status);
+    // SAFETY: the same.
+    let mut outcome = unsafe { device.queue.initialize() };
+    if outcome.is_ok() {
+        // Power IRPs then come at PASSIVE_LEVEL, where one may wait for the device; their
+        // completion routines still run at up to DISPATCH_LEVEL. The flag would also allow code
+        // for them that is pageable, of which this driver has none.
+        // SAFETY: a valid device object (caller), nobody else's yet.
+        unsafe { (*object).Flags |= DO_POWER_PAGABLE };
+        // SAFETY: both are device objects (caller), and `object` is attached to nothing.
+        let lower = unsafe { IoAttachDeviceToDeviceStack(object, physical) };
+        if lower.is_null() {
+            outcome = Err(STATUS_NO_SUCH_DEVICE);
+        } else {
+            device.lower.store(lower, Ordering::Release);
+        }
     }
-    // SAFETY: a valid device object (caller), nobody else's yet.
-    let flags = unsafe { &mut (*object).Flags };
-    // Power IRPs then come at PASSIVE_LEVEL, where one may wait for the device.
-    *flags |= DO_POWER_PAGABLE;
-    *flags &= !DO_DEVICE_INITIALIZING;
+    if outcome.is_err() {
+        // SAFETY: written above, attached to nothing, and not used any more.
+        unsafe { ptr::drop_in_place(extension) };
+        return outcome;
+    }
+    // Nobody attaches to the object, or opens it, before this.
+    // SAFETY: a valid device object, whose flags are its driver's.
+    unsafe { (*object).Flags &= !DO_DEVICE_INITIALIZING };
     Ok(())
 }

@@ -13,8 +13,9 @@ enum Work<R> {
     Idle,
     /// Computing for a request, which is still in the queue and can be cancelled there.
     Computing(R),
-    /// Computing for a request that has left the queue. The device cannot be told to give up: its
-    /// result must be waited for and thrown away before the next can begin.
+    /// Computing for nobody: the request has left the queue, or is to be begun again. The device
+    /// cannot be told to give up: its result must be waited for and thrown away before the next can
+    /// begin.
     Draining,
 }
 
@@ -113,6 +114,19 @@ impl<R: Copy + Eq> Engine<R> {
         }
     }
 
+    /// The device takes too long. Whatever it still computes is thrown away, and the current
+    /// request, which stays in the queue, is begun again when the device is free.
+    pub(crate) const fn disown(&mut self) {
+        if self.current().is_some() {
+            self.work = Work::Draining;
+        }
+    }
+
+    /// Whether `hold` is in the way.
+    pub(crate) const fn is_held(&self, hold: Hold) -> bool {
+        self.holds.0 & hold.0 != 0
+    }
+
     /// The device has computed, or never will: it can begin again. A current request stays in the
     /// queue and is begun again.
     pub(crate) const fn finish(&mut self) {
@@ -207,6 +221,37 @@ mod tests {
         assert_eq!(engine.admit(), Ok(()));
         engine.finish();
         assert_eq!(engine.work, Work::Idle);
+    }
+
+    #[test]
+    fn a_computation_that_takes_too_long_is_drained_and_begun_again() {
+        let mut engine = started();
+        engine.begin(Some(1));
+        engine.disown();
+        assert_eq!(engine.current(), None);
+        assert_eq!(engine.begin(Some(1)), None);
+        engine.finish();
+        assert_eq!(engine.begin(Some(1)), Some(1));
+    }
+
+    #[test]
+    fn a_device_that_has_finished_has_nothing_to_be_disowned() {
+        let mut engine = started();
+        engine.begin(Some(1));
+        engine.left(1);
+        engine.finish();
+        engine.disown();
+        assert_eq!(engine.work, Work::Idle);
+    }
+
+    #[test]
+    fn a_hold_is_seen_until_it_is_released() {
+        let mut engine = started();
+        engine.hold(Hold::REMOVE);
+        assert!(engine.is_held(Hold::REMOVE));
+        assert!(!engine.is_held(Hold::SLEEP));
+        engine.release(Hold::REMOVE);
+        assert!(!engine.is_held(Hold::REMOVE));
     }
 
     #[test]

@@ -15,6 +15,7 @@ use wdm_interrupt::{
     Deferred, DeferredHandler, Dpc, Interrupt, InterruptHandler, InterruptRegistration, Serviced,
 };
 
+use crate::computation::Computation;
 use crate::device::DeviceRef;
 use crate::registers::{FACTORIAL_COMPLETE, Registers};
 
@@ -25,11 +26,34 @@ pub(crate) type Registration = InterruptRegistration<EduInterrupt, Dpc<Completio
 #[derive(Debug)]
 pub(crate) struct EduInterrupt {
     registers: Registers,
-    /// The device may be told to do something: it is connected, and not asleep.
-    awake: bool,
-    /// A factorial was completed, and the deferred half has not taken it yet.
-    complete: bool,
+    mode: Mode,
+    computation: Computation,
     counters: Counters,
+}
+
+/// What may be done with the registers.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Mode {
+    /// The device has power and is silenced: before it is enabled, and before it is disconnected.
+    /// The service routine may look at it, and is then already, or still, called for others on the
+    /// line.
+    Silent,
+    /// The device interrupts, and may be told to do something.
+    Awake,
+    /// The device is in D3 and signals nothing. Its registers are not there, so the service
+    /// routine, called for others on the line, must not touch them.
+    Asleep,
+}
+
+/// What a device was doing when it woke up.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Woken {
+    /// It had not been asleep, so nothing has changed.
+    WasAwake,
+    /// Nothing.
+    AtRest,
+    /// It still computes what it was asked for before, and will interrupt.
+    Busy,
 }
 
 /// What is counted from one START to the next.
@@ -58,8 +82,8 @@ impl EduInterrupt {
         by_message.resize(messages, 0);
         Ok(Self {
             registers,
-            awake: false,
-            complete: false,
+            mode: Mode::Silent,
+            computation: Computation::None,
             counters: Counters {
                 claimed: 0,
                 not_mine: 0,
@@ -71,33 +95,67 @@ impl EduInterrupt {
         })
     }
 
-    /// Begins to compute the factorial of `number`. The device is not computing.
+    /// Begins to compute the factorial of `number`. The device is not computing: the queue has one
+    /// request begun at a time.
+    ///
+    /// A device that does not take orders any more is not told. That happens when it is silenced
+    /// although it would not finish; whoever does that has the request begun again.
     pub(crate) fn compute(&mut self, number: u32) {
-        // A completion that was not taken belongs to nobody any more.
-        self.complete = false;
-        self.registers.compute(number);
+        if self.mode == Mode::Awake {
+            self.computation.ask();
+            self.registers.compute(number);
+        }
     }
 
     /// Raises `bits`; `false` if the device sleeps.
     pub(crate) fn raise(&self, bits: u32) -> bool {
-        if self.awake {
+        let awake = self.mode == Mode::Awake;
+        if awake {
             self.registers.raise(bits);
         }
-        self.awake
+        awake
     }
 
-    /// The result, if the device has completed a factorial since the last one was begun.
+    /// The result, if the device has completed what it was asked for. Each is given once.
     fn take_result(&mut self) -> Option<u32> {
         self.counters.deferred_runs += 1;
-        // A device that still computes has not completed: the interrupt was of an earlier one.
-        if !self.complete || self.registers.is_busy() {
+        if !self.computation.is_complete(|| self.registers.is_busy()) {
             return None;
         }
-        self.complete = false;
         let factorial = self.registers.factorial();
         // Only a device that is still there afterwards has given this result. The request of one
         // that is gone stays in the queue until the removal is announced.
-        self.registers.is_present().then_some(factorial)
+        if !self.registers.is_present() {
+            return None;
+        }
+        self.computation.end();
+        Some(factorial)
+    }
+
+    /// Silences the device before it loses its power.
+    pub(crate) fn sleep(&mut self) {
+        self.disable();
+        self.mode = Mode::Asleep;
+    }
+
+    /// Lets the device interrupt again when it has its power back. What it was computing when it
+    /// fell asleep is given up; the answer says what has become of it.
+    ///
+    /// The edu device keeps its registers in D3. Most devices lose theirs: here is the place to
+    /// write them again, before the device may interrupt.
+    pub(crate) fn wake(&mut self) -> Woken {
+        if self.mode != Mode::Asleep {
+            return Woken::WasAwake;
+        }
+        self.mode = Mode::Silent;
+        // Enabled first: a device that is seen busy after that will interrupt when it is done.
+        self.enable();
+        if self.registers.is_busy() {
+            self.computation.ask();
+            Woken::Busy
+        } else {
+            Woken::AtRest
+        }
     }
 
     /// What has been counted.
@@ -108,15 +166,23 @@ impl EduInterrupt {
 
 impl InterruptHandler<Dpc<Completion>> for EduInterrupt {
     fn service(&mut self, interrupt: &Interrupt<'_, Dpc<Completion>>) -> Serviced {
-        let raised = self.registers.raised();
-        // Nothing: another device on the line. All ones: this one is gone, or asleep. That cannot
-        // be a status, for bit 8 is DMA's, which this driver does not use.
+        let raised = match self.mode {
+            Mode::Silent | Mode::Awake => self.registers.raised(),
+            Mode::Asleep => 0,
+        };
+        // Nothing: another device on the line. All ones: this one is gone. That cannot be a
+        // status, for bit 8 is DMA's, which this driver does not use.
         if raised == 0 || raised == u32::MAX {
             self.counters.not_mine += 1;
             return Serviced::NotMine;
         }
+        // Not read back, which would cost a round trip on the bus at every interrupt. Should the
+        // write arrive after this routine's end, a level line calls it once more, for nothing:
+        // `NotMine`, which is legal now and then.
         self.registers.acknowledge(raised);
-        self.complete |= raised & FACTORIAL_COMPLETE != 0;
+        if raised & FACTORIAL_COMPLETE != 0 {
+            self.computation.signal();
+        }
         self.counters.claimed += 1;
         self.counters.status_seen |= raised;
         match interrupt.message() {
@@ -127,26 +193,29 @@ impl InterruptHandler<Dpc<Completion>> for EduInterrupt {
                 }
             }
         }
-        // What is to be done is in `complete`, not in the request, which is lost when one is
+        // What is to be done is in `computation`, not in the request, which is lost when one is
         // queued already.
         interrupt.queue_deferred();
         Serviced::Claimed
     }
 
-    /// Lets the device interrupt: when connected, and when it wakes up.
+    /// Lets the device interrupt.
     fn enable(&mut self) {
-        if !self.awake {
-            self.awake = true;
-            self.registers.unmask();
-        }
+        self.mode = Mode::Awake;
+        self.registers.unmask();
     }
 
-    /// Silences the device: before disconnecting, and before it sleeps.
+    /// Silences the device. What it still computes is given up.
     fn disable(&mut self) {
-        if self.awake {
-            self.awake = false;
+        // Called again when the deferred half has ended, and also for a device that sleeps.
+        if self.mode == Mode::Awake {
+            self.mode = Mode::Silent;
+            self.computation.end();
             self.registers.silence();
             self.registers.acknowledge(self.registers.raised());
+            // On a level line a device that is not silenced yet when its service routine goes
+            // would interrupt for ever.
+            self.registers.flush();
         }
     }
 }
@@ -166,7 +235,8 @@ impl Completion {
 
 impl DeferredHandler<EduInterrupt> for Completion {
     fn run(&self, deferred: &Deferred<'_, EduInterrupt>) {
-        // This can run on two processors at once. One of them gets the result.
+        // This can run on two processors at once. `take_result` gives a result to one of them, and
+        // nothing is asked for before that one has come to `begin`.
         let Some(factorial) = deferred.synchronize(EduInterrupt::take_result) else {
             return;
         };

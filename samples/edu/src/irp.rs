@@ -39,11 +39,11 @@ pub(crate) struct Irp<'d> {
     lock: &'d RemoveLock,
 }
 
-/// The next device object down the stack, to which this driver's is attached.
+/// The next device object down the stack.
 ///
 /// # Invariants
 ///
-/// Attached to, and so valid, as long as the device extension that has it is there.
+/// Below this driver's device in the stack, and so valid, as long as that is attached.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LowerDevice(NonNull<DEVICE_OBJECT>);
 
@@ -56,7 +56,7 @@ unsafe impl Sync for LowerDevice {}
 impl LowerDevice {
     /// # Safety
     ///
-    /// `IoAttachDeviceToDeviceStack` returned it, and it is detached after the last use of this.
+    /// It is below this driver's device in the stack, which is detached after the last use of this.
     pub(crate) const unsafe fn new(device: NonNull<DEVICE_OBJECT>) -> Self {
         // INVARIANT: as the caller says.
         Self(device)
@@ -211,7 +211,8 @@ impl<'d> Irp<'d> {
     /// Lets the lower drivers have the IRP first, waits for them, and takes it back. Returns their
     /// status. `PASSIVE_LEVEL`.
     pub(crate) fn forward_and_wait(&mut self, lower: LowerDevice) -> NTSTATUS {
-        let done = Event::uninitialized();
+        // SAFETY: initialised next.
+        let done = unsafe { Event::uninitialized() };
         // SAFETY: it stays in this frame, which outlives every use.
         unsafe { done.initialize(false) };
         // SAFETY:

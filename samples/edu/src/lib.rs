@@ -10,12 +10,14 @@
 //! | `pnp`, `power`, `requests` | the IRPs, one module for each kind |
 //! | `queue`, `engine` | the cancel-safe queue, and which request the device is computing |
 //! | `interrupt`, `registers` | the service routine, its deferred half, the device's registers |
+//! | `computation` | whether the device has completed what it was asked for |
 //! | `irp`, `list`, `sync` | what `wdm.h` has inline, and locks and events with types |
 
 #![no_std]
 
 extern crate alloc;
 
+mod computation;
 mod device;
 mod engine;
 mod interrupt;
@@ -39,6 +41,9 @@ use wdk_sys::{
 };
 
 /// What `alloc` allocates is nonpaged pool.
+///
+/// Pool is aligned to 16 bytes, whatever the allocator is asked for: `#[repr(align(32))]` and more
+/// must not be allocated by it.
 #[global_allocator]
 static ALLOCATOR: WdkAllocator = WdkAllocator;
 

@@ -5,7 +5,7 @@
 //! [page]: https://learn.microsoft.com/windows-hardware/drivers/kernel/plug-and-play-minor-irps
 
 use wdk_sys::{
-    CM_PARTIAL_RESOURCE_DESCRIPTOR, CM_RESOURCE_LIST, CmResourceTypeMemory,
+    _DEVICE_POWER_STATE, CM_PARTIAL_RESOURCE_DESCRIPTOR, CM_RESOURCE_LIST, CmResourceTypeMemory,
     IRP_MN_CANCEL_REMOVE_DEVICE, IRP_MN_CANCEL_STOP_DEVICE, IRP_MN_QUERY_REMOVE_DEVICE,
     IRP_MN_QUERY_STOP_DEVICE, IRP_MN_REMOVE_DEVICE, IRP_MN_START_DEVICE, IRP_MN_STOP_DEVICE,
     IRP_MN_SURPRISE_REMOVAL, LARGE_INTEGER, NT_SUCCESS, NTSTATUS, PDEVICE_OBJECT, PIRP,
@@ -20,6 +20,7 @@ use crate::device::{Device, Presence};
 use crate::engine::Hold;
 use crate::interrupt::{Completion, EduInterrupt};
 use crate::irp::Irp;
+use crate::power::set_power_state;
 use crate::registers::Registers;
 
 /// `IRP_MJ_PNP`. `PASSIVE_LEVEL`.
@@ -51,13 +52,13 @@ pub(crate) unsafe extern "C" fn pnp(object: PDEVICE_OBJECT, irp: PIRP) -> NTSTAT
             status
         }
         // What a function driver has nothing to say to, goes down with its status untouched.
-        _ => irp.forward(device.lower),
+        _ => irp.forward(device.lower()),
     }
 }
 
 /// START, the first time or after a STOP: the lower drivers first, then this one.
 fn start(device: &Device, mut irp: Irp<'_>) -> NTSTATUS {
-    let mut status = irp.forward_and_wait(device.lower);
+    let mut status = irp.forward_and_wait(device.lower());
     if NT_SUCCESS(status) {
         // SAFETY: a START that the lower drivers have completed.
         status = match unsafe { begin(device, &irp) } {
@@ -77,8 +78,12 @@ fn start(device: &Device, mut irp: Irp<'_>) -> NTSTATUS {
 ///
 /// `irp` is a START of `device` that the lower drivers have completed.
 unsafe fn begin(device: &Device, irp: &Irp<'_>) -> Result<(), NTSTATUS> {
+    // The lower drivers have powered the device.
+    set_power_state(irp.stack().DeviceObject, _DEVICE_POWER_STATE::PowerDeviceD0);
+
     // The PnP manager stops a device before it starts it again; an old connection would name
     // resources that are no longer the device's.
+    device.queue.hold(Hold::STOP);
     device.release_hardware(Presence::Present);
 
     // SAFETY: the member that a START has.
@@ -128,14 +133,17 @@ unsafe fn begin(device: &Device, irp: &Irp<'_>) -> Result<(), NTSTATUS> {
 
     // Nothing was connected, so what is replaced is None.
     device.hardware.with(|hardware| *hardware = Some(registration));
-    if let Err(status) = device.interface.enable(true) {
-        device.release_hardware(Presence::Present);
-        return Err(status);
-    }
     device.queue.open();
     // A device that was asleep when it was stopped is awake after a START.
     device.queue.release(Hold::SLEEP);
     device.queue.release(Hold::STOP);
+    // Programs come as soon as it is enabled, so everything else is ready by then.
+    if let Err(status) = device.interface.enable(true) {
+        device.queue.hold(Hold::STOP);
+        device.queue.refuse(STATUS_DEVICE_NOT_READY);
+        device.release_hardware(Presence::Present);
+        return Err(status);
+    }
     device.serve();
     Ok(())
 }
@@ -149,13 +157,13 @@ fn query(device: &Device, mut irp: Irp<'_>, hold: Hold) -> NTSTATUS {
         return irp.complete(STATUS_DEVICE_BUSY, 0);
     }
     irp.set_status(STATUS_SUCCESS);
-    irp.forward(device.lower)
+    irp.forward(device.lower())
 }
 
 /// `CANCEL_STOP`, `CANCEL_REMOVE`: on as before, the lower drivers first.
 fn cancel(device: &Device, mut irp: Irp<'_>, hold: Hold) -> NTSTATUS {
     irp.set_status(STATUS_SUCCESS);
-    let status = irp.forward_and_wait(device.lower);
+    let status = irp.forward_and_wait(device.lower());
     // These come also when no query came before: releasing what is not held does nothing, and a
     // device that is not started is not served.
     device.queue.release(hold);
@@ -166,11 +174,13 @@ fn cancel(device: &Device, mut irp: Irp<'_>, hold: Hold) -> NTSTATUS {
 /// STOP: gives the resources back. What waits in the queue goes on waiting.
 fn stop(device: &Device, mut irp: Irp<'_>) -> NTSTATUS {
     device.queue.hold(Hold::STOP);
+    // A driver whose clients must not notice that resources are rebalanced leaves this line out:
+    // with the hold alone, what arrives until the next START waits, as what was there before does.
     device.queue.refuse(STATUS_DEVICE_NOT_READY);
     device.release_hardware(Presence::Present);
     wdk::println!("edu: stopped");
     irp.set_status(STATUS_SUCCESS);
-    irp.forward(device.lower)
+    irp.forward(device.lower())
 }
 
 /// `SURPRISE_REMOVAL`: the device is gone. It is not touched, and nothing is begun or accepted.
@@ -178,14 +188,14 @@ fn surprise_removal(device: &Device, mut irp: Irp<'_>) -> NTSTATUS {
     retire(device, Presence::Gone);
     wdk::println!("edu: removed by surprise");
     irp.set_status(STATUS_SUCCESS);
-    irp.forward(device.lower)
+    irp.forward(device.lower())
 }
 
 /// REMOVE: the last IRP. The caller deletes the device.
 fn remove(device: &Device, mut irp: Irp<'_>) -> NTSTATUS {
     retire(device, Presence::Present);
     irp.set_status(STATUS_SUCCESS);
-    irp.forward_and_drain(device.lower)
+    irp.forward_and_drain(device.lower())
 }
 
 /// Ends what the device does for good, and completes every request. After a surprise removal
@@ -206,21 +216,34 @@ fn describe(interrupt: &InterruptResource) {
     wdk::println!("edu: assigned a {kind}: vector {vector:#x}, {irql}");
 }
 
-/// The first range of device memory in a list: of this device, BAR 0.
+/// The first range of device memory in a list: of this device, which has no other, BAR 0.
+///
+/// Of a device with several, memory descriptors have to be counted: they come in the order of its
+/// BARs. One of 4 GiB or more comes as `CmResourceTypeMemoryLarge`, and counts, too.
 ///
 /// # Safety
 ///
 /// `list` is NULL, or a complete `CM_RESOURCE_LIST`.
 unsafe fn first_memory(list: *const CM_RESOURCE_LIST) -> Option<(LARGE_INTEGER, u32)> {
-    // SAFETY: NULL or valid (caller).
-    let list = unsafe { list.as_ref() }?;
-    // A PCI device has one full descriptor.
-    if list.Count == 0 {
+    if list.is_null() {
         return None;
     }
-    let partial = &list.List[0].PartialResourceList;
-    let first: *const CM_PARTIAL_RESOURCE_DESCRIPTOR = partial.PartialDescriptors.as_ptr();
-    for index in 0..partial.Count as usize {
+    // SAFETY: not NULL, so valid (caller).
+    let lists = unsafe { (*list).Count };
+    // A PCI device has one full descriptor.
+    if lists == 0 {
+        return None;
+    }
+    // No reference to the list or a part of it: the descriptors go on behind the end of the types,
+    // which a pointer made from a reference may not.
+    // SAFETY: as above; there is a full descriptor.
+    let partial = unsafe { &raw const (*list).List[0].PartialResourceList };
+    // SAFETY: as above.
+    let count = unsafe { (*partial).Count };
+    // SAFETY: as above.
+    let first = unsafe { &raw const (*partial).PartialDescriptors };
+    let first: *const CM_PARTIAL_RESOURCE_DESCRIPTOR = first.cast();
+    for index in 0..count as usize {
         // SAFETY: there are `Count` of them (caller), though the type says one.
         let descriptor = unsafe { first.add(index) };
         // SAFETY: as above.

@@ -4,6 +4,9 @@
 //! device to D3, when the system wakes up to D0. Down, it silences the device first and then tells
 //! the lower drivers; up, it is the other way round.
 //!
+//! The dispatch routine runs at `PASSIVE_LEVEL`, the completion routines at up to `DISPATCH_LEVEL`:
+//! falling asleep may wait for the device, waking up may not.
+//!
 //! Since Windows Vista power IRPs are passed down by `IoCallDriver` as all others, and
 //! `PoStartNextPowerIrp` is not needed.
 //!
@@ -17,15 +20,16 @@ use wdk_sys::{
     _DEVICE_POWER_STATE, _IO_STATUS_BLOCK, _POWER_STATE_TYPE, _SYSTEM_POWER_STATE,
     DEVICE_POWER_STATE, IRP_MN_QUERY_POWER, IRP_MN_SET_POWER, NT_SUCCESS, NTSTATUS, PDEVICE_OBJECT,
     PIRP, POWER_STATE, PVOID, STATUS_MORE_PROCESSING_REQUIRED, STATUS_SUCCESS, UCHAR,
-    ntddk::{PoRequestPowerIrp, PoSetPowerState},
+    ntddk::{KeFlushQueuedDpcs, PoRequestPowerIrp, PoSetPowerState},
 };
-use wdm_interrupt::InterruptHandler;
 
 use crate::device::Device;
 use crate::engine::Hold;
+use crate::interrupt::{EduInterrupt, Woken};
 use crate::irp::{Irp, current_stack_location, io_status};
 
-/// `IRP_MJ_POWER`. `PASSIVE_LEVEL`, because the device object says `DO_POWER_PAGABLE`.
+/// `IRP_MJ_POWER`. `PASSIVE_LEVEL`, because the device object says `DO_POWER_PAGABLE` and not
+/// `DO_POWER_INRUSH`.
 ///
 /// # Safety
 ///
@@ -45,26 +49,26 @@ pub(crate) unsafe extern "C" fn power(object: PDEVICE_OBJECT, irp: PIRP) -> NTST
             if wanted.Type == _POWER_STATE_TYPE::SystemPowerState {
                 // SAFETY: the lower drivers first; the routine takes the IRP back.
                 return unsafe {
-                    irp.forward_then(device.lower, Some(system_forwarded), ptr::null_mut())
+                    irp.forward_then(device.lower(), Some(system_forwarded), ptr::null_mut())
                 };
             }
             // SAFETY: the member that goes with DevicePowerState.
             let state = unsafe { wanted.State.DeviceState };
             if state == _DEVICE_POWER_STATE::PowerDeviceD0 {
                 // SAFETY: the lower drivers first; the routine takes the IRP back.
-                unsafe { irp.forward_then(device.lower, Some(powered_up), ptr::null_mut()) }
+                unsafe { irp.forward_then(device.lower(), Some(powered_up), ptr::null_mut()) }
             } else {
                 sleep(device);
                 set_power_state(object, state);
                 irp.set_status(STATUS_SUCCESS);
-                irp.forward(device.lower)
+                irp.forward(device.lower())
             }
         }
         IRP_MN_QUERY_POWER => {
             irp.set_status(STATUS_SUCCESS);
-            irp.forward(device.lower)
+            irp.forward(device.lower())
         }
-        _ => irp.forward(device.lower),
+        _ => irp.forward(device.lower()),
     }
 }
 
@@ -73,30 +77,39 @@ fn sleep(device: &Device) {
     device.queue.hold(Hold::SLEEP);
     let finished = device.queue.drain();
     let silenced = device.hardware.with(|hardware| {
-        hardware.as_ref().map(|registration| registration.synchronize(InterruptHandler::disable))
+        hardware.as_ref().map(|registration| registration.synchronize(EduInterrupt::sleep))
     });
     if silenced.is_some() {
         wdk::println!("edu: asleep");
     }
     if !finished {
-        // Power takes what it was computing away; it is begun again when awake.
-        device.queue.abandon();
+        // A deferred half that has taken a result at the last moment ends first; the handler, now
+        // asleep, gives no other.
+        // SAFETY: PASSIVE_LEVEL.
+        unsafe { KeFlushQueuedDpcs() };
+        device.queue.disown();
     }
 }
 
 /// Has the device interrupt again, and begins what waits. IRQL: at most `DISPATCH_LEVEL`.
 fn wake(device: &Device) {
-    let enabled = device.hardware.with(|hardware| {
-        hardware.as_ref().map(|registration| registration.synchronize(InterruptHandler::enable))
+    let woken = device.hardware.with(|hardware| {
+        hardware.as_ref().map(|registration| registration.synchronize(EduInterrupt::wake))
     });
+    // A device that would not finish before it slept, and is still busy, would ignore what it is
+    // told now: the deferred half throws its result away when it comes, and then begins the next.
+    if woken == Some(Woken::AtRest) {
+        device.queue.abandon();
+    }
     device.queue.release(Hold::SLEEP);
-    if enabled.is_some() {
+    if woken.is_some() {
         wdk::println!("edu: awake");
         device.serve();
     }
 }
 
-/// Completion routine of a `SET_POWER` to D0: the lower drivers have powered the device.
+/// Completion routine of a `SET_POWER` to D0, at up to `DISPATCH_LEVEL`: the lower drivers have
+/// powered the device.
 unsafe extern "C" fn powered_up(object: PDEVICE_OBJECT, irp: PIRP, _context: PVOID) -> NTSTATUS {
     // SAFETY: a device of this driver, which the IRP's remove lock keeps.
     let device = unsafe { Device::of(object) };
@@ -114,7 +127,11 @@ unsafe extern "C" fn powered_up(object: PDEVICE_OBJECT, irp: PIRP, _context: PVO
     STATUS_SUCCESS
 }
 
-/// Completion routine of a system `SET_POWER`: the lower drivers know, now the device follows.
+/// Completion routine of a system `SET_POWER`, at up to `DISPATCH_LEVEL`: the lower drivers know,
+/// now the device follows.
+///
+/// The function driver must not fail the system's `SET_POWER`: what does not work is told to the
+/// debugger, and the system goes its way.
 unsafe extern "C" fn system_forwarded(
     object: PDEVICE_OBJECT,
     irp: PIRP,
@@ -137,6 +154,9 @@ unsafe extern "C" fn system_forwarded(
     let wanted = unsafe { irp.stack().Parameters.Power };
     // SAFETY: the member that goes with SystemPowerState.
     let system = unsafe { wanted.State.SystemState };
+    // Without `DeviceState` of IRP_MN_QUERY_CAPABILITIES, which says for each system state how much
+    // power the device may have in it at most: D3 is allowed in all, and this device need not wake
+    // the system.
     let state = if system == _SYSTEM_POWER_STATE::PowerSystemWorking {
         _DEVICE_POWER_STATE::PowerDeviceD0
     } else {
@@ -160,7 +180,12 @@ unsafe extern "C" fn system_forwarded(
     if !NT_SUCCESS(requested) {
         // SAFETY: the routine is not called then, so the IRP is this driver's again.
         let irp = unsafe { Irp::from_raw(raw, &device.removal) };
-        irp.complete(requested, 0);
+        // There was no memory for the device's IRP. To silence the device here would want waiting
+        // for what it computes, which this IRQL forbids, and to power it is its bus driver's. So it
+        // stays as it is: on the way down it loses its power while it may be computing, on the way
+        // up it goes on sleeping, until the next time.
+        wdk::println!("edu: the device does not follow the system: {requested:#010x}");
+        irp.complete(STATUS_SUCCESS, 0);
     }
     STATUS_MORE_PROCESSING_REQUIRED
 }
@@ -186,11 +211,15 @@ unsafe extern "C" fn device_followed(
     // SAFETY: the power manager's block of the device's IRP, valid during this call.
     let status = unsafe { (*io_status).__bindgen_anon_1 };
     // SAFETY: any bytes are a status.
-    irp.complete(unsafe { status.Status }, 0);
+    let status = unsafe { status.Status };
+    if !NT_SUCCESS(status) {
+        wdk::println!("edu: the device has not followed the system: {status:#010x}");
+    }
+    irp.complete(STATUS_SUCCESS, 0);
 }
 
 /// Tells the power manager what state the device is in. IRQL: at most `DISPATCH_LEVEL`.
-fn set_power_state(object: PDEVICE_OBJECT, state: DEVICE_POWER_STATE) {
+pub(crate) fn set_power_state(object: PDEVICE_OBJECT, state: DEVICE_POWER_STATE) {
     let kind = _POWER_STATE_TYPE::DevicePowerState;
     // SAFETY: a device of this driver.
     let _previous = unsafe { PoSetPowerState(object, kind, POWER_STATE { DeviceState: state }) };

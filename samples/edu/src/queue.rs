@@ -38,7 +38,7 @@ pub(crate) struct Queue {
     /// Signalled while the engine is idle.
     idle: Event,
     /// The device's remove lock, for the callback that completes a cancelled IRP.
-    removal: *const RemoveLock,
+    removal: NonNull<RemoveLock>,
 }
 
 /// What the queue's spin lock guards.
@@ -76,15 +76,21 @@ unsafe impl Sync for Queue {}
 unsafe impl Send for State {}
 
 impl Queue {
-    /// Room for a queue.
-    pub(crate) fn uninitialized() -> Self {
+    /// Room for a queue, of a device with this remove lock.
+    ///
+    /// # Safety
+    ///
+    /// [`initialize`](Self::initialize) is called, in the queue's final place, before any other
+    /// method. The remove lock is initialised before that, and outlives the queue.
+    pub(crate) unsafe fn uninitialized(removal: NonNull<RemoveLock>) -> Self {
         let irps = IrpList::new();
         let engine = Engine::stopped(STATUS_DEVICE_NOT_READY);
         Self {
             csq: UnsafeCell::new(IO_CSQ::default()),
             state: SpinLock::new(State { irps, engine, counters: Counters::default() }),
-            idle: Event::uninitialized(),
-            removal: ptr::null(),
+            // SAFETY: initialised together with the queue (caller).
+            idle: unsafe { Event::uninitialized() },
+            removal,
         }
     }
 
@@ -96,16 +102,15 @@ impl Queue {
     ///
     /// # Safety
     ///
-    /// Before any other use; the queue does not move from here on, and `removal` outlives it.
-    pub(crate) unsafe fn initialize(&mut self, removal: &RemoveLock) -> Result<(), NTSTATUS> {
-        self.removal = removal;
+    /// Before any other use; the queue does not move from here on.
+    pub(crate) unsafe fn initialize(&self) -> Result<(), NTSTATUS> {
         // SAFETY: nobody uses it yet, and it stays where it is (caller).
         unsafe { self.idle.initialize(true) };
         // SAFETY: nobody uses it yet, and it stays where it is (caller). The callbacks get to the
         // rest of the queue from it, because it is the first field.
         let status = unsafe {
             IoCsqInitializeEx(
-                self.csq.get(),
+                self.csq(),
                 Some(insert),
                 Some(remove),
                 Some(peek_next),
@@ -132,9 +137,8 @@ impl Queue {
         // SAFETY: still this driver's alone.
         unsafe { set_number(raw, request) };
         // SAFETY: initialised; the IRP is given away. IoCsq marks it pending, under the lock.
-        let status = unsafe {
-            IoCsqInsertIrpEx(self.csq.get(), raw.as_ptr(), ptr::null_mut(), ptr::null_mut())
-        };
+        let status =
+            unsafe { IoCsqInsertIrpEx(self.csq(), raw.as_ptr(), ptr::null_mut(), ptr::null_mut()) };
         if NT_SUCCESS(status) {
             Ok(())
         } else {
@@ -172,6 +176,13 @@ impl Queue {
         self.abandon();
     }
 
+    /// The device takes too long, and may never finish: what it computes is thrown away once it
+    /// does, or [`abandon`](Self::abandon) says that it has lost it. The request stays in the
+    /// queue and is begun again then.
+    pub(crate) fn disown(&self) {
+        self.state.with(|state| state.engine.disown());
+    }
+
     /// The device has lost what it was computing. The request is still in the queue, if it has not
     /// left, and is begun again.
     pub(crate) fn abandon(&self) {
@@ -203,6 +214,11 @@ impl Queue {
     /// Begins no more requests until the hold is released.
     pub(crate) fn hold(&self, hold: Hold) {
         self.state.with(|state| state.engine.hold(hold));
+    }
+
+    /// Whether that hold is there.
+    pub(crate) fn is_held(&self, hold: Hold) -> bool {
+        self.state.with(|state| state.engine.is_held(hold))
     }
 
     /// Takes a hold back.
@@ -242,14 +258,21 @@ impl Queue {
     fn take(&self, which: Which) -> Option<Irp<'_>> {
         let context: *const Which = &raw const which;
         // SAFETY: initialised; the context is what `peek_next` expects, and outlives the call.
-        let irp = unsafe { IoCsqRemoveNextIrp(self.csq.get(), context.cast_mut().cast()) };
+        let irp = unsafe { IoCsqRemoveNextIrp(self.csq(), context.cast_mut().cast()) };
         // SAFETY: IoCsq gives an IRP to one taker only, so it is this driver's alone again.
         NonNull::new(irp).map(|irp| unsafe { Irp::from_raw(irp, self.removal()) })
     }
 
     const fn removal(&self) -> &RemoveLock {
-        // SAFETY: set in `initialize`; outlives the queue.
-        unsafe { &*self.removal }
+        // SAFETY: initialised, and outlives the queue, as the caller of `uninitialized` promised.
+        unsafe { self.removal.as_ref() }
+    }
+
+    /// The queue as the kernel knows it: by its first field, but with a pointer to the whole of it,
+    /// which is what the callbacks make of it again.
+    const fn csq(&self) -> PIO_CSQ {
+        const { assert!(core::mem::offset_of!(Self, csq) == 0) };
+        ptr::from_ref(self).cast_mut().cast()
     }
 
     /// The queue that `csq` is the first field of.
@@ -258,7 +281,7 @@ impl Queue {
     ///
     /// `csq` is an argument of a callback that `initialize` gave to the kernel.
     const unsafe fn of<'a>(csq: PIO_CSQ) -> &'a Self {
-        // SAFETY: a queue's first field (caller), and the queue stays as long as it is used.
+        // SAFETY: made by `csq` (caller), and the queue stays as long as it is used.
         unsafe { &*csq.cast::<Self>() }
     }
 
@@ -340,7 +363,9 @@ unsafe extern "C" fn peek_next(csq: PIO_CSQ, irp: PIRP, context: PVOID) -> PIRP 
 /// `CsqAcquireLock`.
 unsafe extern "C" fn acquire_lock(csq: PIO_CSQ, irql: PKIRQL) {
     // SAFETY: a callback's argument.
-    let acquired_at = unsafe { Queue::of(csq) }.state.acquire();
+    let queue = unsafe { Queue::of(csq) };
+    // SAFETY: IoCsq ends what it begins here with `release_lock`.
+    let acquired_at = unsafe { queue.state.acquire() };
     // SAFETY: IoCsq gives a place for it.
     unsafe { irql.write(acquired_at) };
 }

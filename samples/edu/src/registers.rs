@@ -5,12 +5,15 @@
 //! [page]: https://www.qemu.org/docs/master/specs/edu.html
 
 use core::ptr::NonNull;
+use core::sync::atomic::{Ordering, fence};
 
 use wdk_sys::{
     LARGE_INTEGER, NTSTATUS, PAGE_NOCACHE, PAGE_READWRITE, STATUS_DEVICE_CONFIGURATION_ERROR,
     STATUS_DEVICE_NOT_READY, STATUS_INSUFFICIENT_RESOURCES, STATUS_NO_SUCH_DEVICE,
-    ntddk::{KeStallExecutionProcessor, MmMapIoSpaceEx, MmUnmapIoSpace},
+    ntddk::{MmMapIoSpaceEx, MmUnmapIoSpace},
 };
+
+use crate::sync::pause;
 
 /// Interrupt status: a factorial is complete.
 pub(crate) const FACTORIAL_COMPLETE: u32 = 1 << 0;
@@ -82,7 +85,7 @@ impl Registers {
     }
 
     /// Makes sure that this is the device, and that it is quiet: not computing, and nothing
-    /// raised. It may have been left in the middle of something.
+    /// raised. It may have been left in the middle of something. `PASSIVE_LEVEL`.
     ///
     /// # Errors
     ///
@@ -90,9 +93,9 @@ impl Registers {
     /// does not come to rest.
     pub(crate) fn reset(&self) -> Result<(), NTSTATUS> {
         const PATTERN: u32 = 0x5A5A_A5A5;
-        /// Microseconds between two looks, and looks.
-        const PAUSE: u32 = 50;
-        const LOOKS: u32 = 200;
+        /// Milliseconds between two looks, and looks.
+        const PAUSE: u32 = 1;
+        const LOOKS: u32 = 20;
 
         self.write(Register::Liveness, PATTERN);
         if !self.is_present() || self.read(Register::Liveness) != !PATTERN {
@@ -104,8 +107,7 @@ impl Registers {
                 self.acknowledge(self.raised());
                 return Ok(());
             }
-            // SAFETY: legal at any IRQL.
-            unsafe { KeStallExecutionProcessor(PAUSE) };
+            pause(PAUSE);
         }
         Err(STATUS_DEVICE_NOT_READY)
     }
@@ -128,6 +130,11 @@ impl Registers {
     /// Acknowledges `interrupts`. The line is released when none is left.
     pub(crate) fn acknowledge(&self, interrupts: u32) {
         self.write(Register::InterruptAcknowledge, interrupts);
+    }
+
+    /// Waits until all that has been written has arrived: a read overtakes no write.
+    pub(crate) fn flush(&self) {
+        let _raised = self.read(Register::InterruptStatus);
     }
 
     /// Raises `interrupts`.
@@ -156,18 +163,33 @@ impl Registers {
         self.read(Register::Factorial)
     }
 
-    /// `READ_REGISTER_ULONG`, which on x64 is inline and no more than this.
+    /// `READ_REGISTER_ULONG`, which on x64 is inline in `wdm.h` and so not to be imported.
+    ///
+    /// A volatile access keeps its place among other volatile ones only. The fence keeps ordinary
+    /// reads that follow, of memory that the device has written, behind it.
     fn read(&self, register: Register) -> u32 {
         let register = self.place(register);
         // SAFETY: within the mapping; reading changes nothing in this device.
-        unsafe { register.read_volatile() }
+        let value = unsafe { register.read_volatile() };
+        fence(Ordering::Acquire);
+        value
     }
 
-    /// `WRITE_REGISTER_ULONG`. The bus may post it: it reaches the device before the next read.
+    /// `WRITE_REGISTER_ULONG`, which is inline, too, and ends with the same fence.
+    ///
+    /// The fence before it keeps ordinary writes that precede, of memory that the device will
+    /// read, ahead of it; on x64 it costs nothing. That fences between processors also order
+    /// uncached accesses is so on x64, for which this driver is built; for another architecture
+    /// these two functions are to be looked at again.
+    ///
+    /// No fence makes the write arrive: the bus may post it until the next read, see
+    /// [`flush`](Self::flush).
     fn write(&self, register: Register, value: u32) {
         let register = self.place(register);
+        fence(Ordering::Release);
         // SAFETY: within the mapping.
         unsafe { register.write_volatile(value) };
+        fence(Ordering::SeqCst);
     }
 
     const fn place(&self, register: Register) -> NonNull<u32> {

@@ -4,16 +4,17 @@
 
 use edu_interface::{Connection, Request, Statistics};
 use wdk_sys::{
-    NTSTATUS, PDEVICE_OBJECT, PIRP, STATUS_DEVICE_NOT_READY, STATUS_DEVICE_REMOVED, STATUS_PENDING,
-    STATUS_SUCCESS,
+    NTSTATUS, PDEVICE_OBJECT, PIRP, STATUS_DELETE_PENDING, STATUS_DEVICE_NOT_READY,
+    STATUS_DEVICE_REMOVED, STATUS_PENDING, STATUS_SUCCESS,
 };
 use wdm_interrupt::ConnectionKind;
 
 use crate::device::Device;
+use crate::engine::Hold;
 use crate::interrupt::{Counters, Registration};
 use crate::irp::Irp;
 
-/// `IRP_MJ_CREATE`: opens the device, unless it is gone. It may be stopped.
+/// `IRP_MJ_CREATE`: opens the device, unless it is gone, or about to be. It may be stopped.
 ///
 /// # Safety
 ///
@@ -23,6 +24,10 @@ pub(crate) unsafe extern "C" fn create(object: PDEVICE_OBJECT, irp: PIRP) -> NTS
     unsafe {
         dispatch(object, irp, |device, irp| match device.queue.admit() {
             Err(STATUS_DEVICE_REMOVED) => irp.complete(STATUS_DEVICE_REMOVED, 0),
+            // A file opened now would be in the way of a removal that was just agreed to.
+            Ok(()) | Err(_) if device.queue.is_held(Hold::REMOVE) => {
+                irp.complete(STATUS_DELETE_PENDING, 0)
+            }
             Ok(()) | Err(_) => irp.complete(STATUS_SUCCESS, 0),
         })
     }
@@ -60,7 +65,7 @@ pub(crate) unsafe extern "C" fn close(object: PDEVICE_OBJECT, irp: PIRP) -> NTST
 /// For the I/O manager only.
 pub(crate) unsafe extern "C" fn system_control(object: PDEVICE_OBJECT, irp: PIRP) -> NTSTATUS {
     // SAFETY: as this routine's.
-    unsafe { dispatch(object, irp, |device, irp| irp.forward(device.lower)) }
+    unsafe { dispatch(object, irp, |device, irp| irp.forward(device.lower())) }
 }
 
 /// `IRP_MJ_DEVICE_CONTROL`.
@@ -108,6 +113,10 @@ fn control(device: &Device, irp: Irp<'_>) -> NTSTATUS {
     match Request::decode(parameters.IoControlCode, input, output_length) {
         Err(bad) => irp.complete(bad.status(), 0),
         Ok(Request::Factorial(request)) => {
+            // Answered at once what is refused anyhow.
+            if let Err(status) = device.queue.admit() {
+                return irp.complete(status, 0);
+            }
             // Once queued the IRP can be completed at any time, and the remove lock it holds be
             // released: this routine needs its own as long as it uses the device.
             let _present = match device.removal.guard() {
@@ -117,8 +126,9 @@ fn control(device: &Device, irp: Irp<'_>) -> NTSTATUS {
             match device.queue.insert(irp, request, &device.removal) {
                 Ok(()) => device.serve(),
                 Err((mut irp, status)) => {
-                    // Whether IoCsqInsertIrpEx has marked an IRP pending that it refuses, is
-                    // nowhere said. Marked it is right in either case, and so is the status below.
+                    // A STOP has come in between. Whether IoCsqInsertIrpEx has marked an IRP
+                    // pending that it refuses is nowhere said. Marked it is right in either case,
+                    // if the status returned is the one below, and not the IRP's.
                     irp.mark_pending();
                     irp.complete(status, 0);
                 }

@@ -8,13 +8,20 @@ use wdk_sys::{
     LARGE_INTEGER, NT_SUCCESS, NTSTATUS, PVOID, STATUS_SUCCESS,
     ntddk::{
         IoAcquireRemoveLockEx, IoInitializeRemoveLockEx, IoReleaseRemoveLockAndWaitEx,
-        IoReleaseRemoveLockEx, KeAcquireSpinLockRaiseToDpc, KeClearEvent, KeInitializeEvent,
-        KeReleaseSpinLock, KeSetEvent, KeWaitForSingleObject,
+        IoReleaseRemoveLockEx, KeAcquireSpinLockRaiseToDpc, KeClearEvent, KeDelayExecutionThread,
+        KeInitializeEvent, KeReleaseSpinLock, KeSetEvent, KeWaitForSingleObject,
     },
 };
 
 /// `FALSE` of `ntdef.h`.
 pub(crate) const FALSE: BOOLEAN = 0;
+
+/// A millisecond as the kernel's waits take it: in units of 100 ns, negative for "from now on".
+const HUNDRED_NS_FROM_NOW: i64 = -10_000;
+
+/// On whose behalf the kernel waits. The parameters are narrower than the enumeration.
+#[expect(clippy::cast_possible_truncation, reason = "KernelMode is 0")]
+const KERNEL_MODE: i8 = _MODE::KernelMode as i8;
 
 /// A value that is reached only with its spin lock held, at `DISPATCH_LEVEL`.
 pub(crate) struct SpinLock<T> {
@@ -36,7 +43,8 @@ impl<T> SpinLock<T> {
     /// IRQL: at most `DISPATCH_LEVEL`. The lock is not recursive. `f` must not drop what needs
     /// `PASSIVE_LEVEL` to be dropped: hand it out instead.
     pub(crate) fn with<R>(&self, f: impl FnOnce(&mut T) -> R) -> R {
-        let irql = self.acquire();
+        // SAFETY: all that this driver allocates is resident; released below.
+        let irql = unsafe { self.acquire() };
         // SAFETY: the lock is held, so this is the only reference.
         let result = f(unsafe { self.value() });
         // SAFETY: acquired above; the reference has ended.
@@ -45,8 +53,13 @@ impl<T> SpinLock<T> {
     }
 
     /// Acquires the lock, for a caller that cannot give a closure. Returns the IRQL to release at.
-    pub(crate) fn acquire(&self) -> KIRQL {
-        // SAFETY: an initialised spin lock in resident memory.
+    ///
+    /// # Safety
+    ///
+    /// The lock is in resident memory, is not held by the caller, and is released on this processor
+    /// with the IRQL returned. IRQL: at most `DISPATCH_LEVEL`.
+    pub(crate) unsafe fn acquire(&self) -> KIRQL {
+        // SAFETY: an initialised spin lock; the rest says the caller.
         unsafe { KeAcquireSpinLockRaiseToDpc(self.lock.get()) }
     }
 
@@ -82,7 +95,12 @@ unsafe impl Sync for Event {}
 
 impl Event {
     /// Room for an event.
-    pub(crate) fn uninitialized() -> Self {
+    ///
+    /// # Safety
+    ///
+    /// [`initialize`](Self::initialize) is called, in the event's final place, before any other
+    /// method: to the kernel the zeroes that are here until then are no event.
+    pub(crate) unsafe fn uninitialized() -> Self {
         Self(UnsafeCell::new(KEVENT::default()))
     }
 
@@ -116,22 +134,28 @@ impl Event {
 
     /// Waits for the signal, but no longer than that. Whether it came. `PASSIVE_LEVEL`.
     pub(crate) fn wait_at_most(&self, milliseconds: u32) -> bool {
-        // Negative: from now on. In units of 100 ns.
-        self.wait_until(Some(LARGE_INTEGER { QuadPart: i64::from(milliseconds) * -10_000 }))
+        let timeout = i64::from(milliseconds) * HUNDRED_NS_FROM_NOW;
+        self.wait_until(Some(LARGE_INTEGER { QuadPart: timeout }))
     }
 
     fn wait_until(&self, mut timeout: Option<LARGE_INTEGER>) -> bool {
         let timeout = timeout.as_mut().map_or(core::ptr::null_mut(), core::ptr::from_mut);
-        // The type of the parameter is narrower than that of the enumeration.
-        #[expect(clippy::cast_possible_truncation, reason = "KernelMode is 0")]
-        let mode = _MODE::KernelMode as i8;
         let reason = _KWAIT_REASON::Executive;
         // SAFETY: initialised; `timeout` is null or lives through the call.
-        let status =
-            unsafe { KeWaitForSingleObject(self.0.get().cast(), reason, mode, FALSE, timeout) };
+        let status = unsafe {
+            KeWaitForSingleObject(self.0.get().cast(), reason, KERNEL_MODE, FALSE, timeout)
+        };
         // STATUS_TIMEOUT is a success, too.
         status == STATUS_SUCCESS
     }
+}
+
+/// Waits that long, or up to a tick of the clock longer. `PASSIVE_LEVEL`, at which a wait keeps
+/// nobody off the processor, as a stall does.
+pub(crate) fn pause(milliseconds: u32) {
+    let mut interval = LARGE_INTEGER { QuadPart: i64::from(milliseconds) * HUNDRED_NS_FROM_NOW };
+    // SAFETY: the interval lives through the call.
+    let _waited = unsafe { KeDelayExecutionThread(KERNEL_MODE, FALSE, &raw mut interval) };
 }
 
 impl fmt::Debug for Event {
@@ -158,7 +182,12 @@ impl RemoveLock {
     const TAG: u32 = u32::from_ne_bytes(*b"uedE");
 
     /// Room for a remove lock.
-    pub(crate) fn uninitialized() -> Self {
+    ///
+    /// # Safety
+    ///
+    /// [`initialize`](Self::initialize) is called, in the lock's final place, before any other
+    /// method: to the kernel the zeroes that are here until then are no remove lock.
+    pub(crate) unsafe fn uninitialized() -> Self {
         Self(UnsafeCell::new(IO_REMOVE_LOCK::default()))
     }
 

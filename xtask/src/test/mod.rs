@@ -11,6 +11,7 @@ mod imports;
 mod inx;
 mod libtest;
 mod machine;
+mod misdeeds;
 mod repository;
 mod runner;
 
@@ -126,6 +127,7 @@ fn jobs<'a>(things: &'a Things<'_>) -> Result<(&'a Path, Vec<Job>)> {
             expected: Expected::Refusal(damaged.said),
         });
     }
+    jobs.extend(misdeeds::jobs(things.misbehaving()?));
     jobs.push(Job {
         name: "a_strangers_driver_without_a_device_is_loaded_and_unloaded".to_owned(),
         driver: things.stranger()?.to_path_buf(),
@@ -150,6 +152,7 @@ struct Things<'a> {
     edu: OnceCell<Option<PathBuf>>,
     bed: OnceCell<Option<PathBuf>>,
     stranger: OnceCell<Option<PathBuf>>,
+    misbehaving: OnceCell<Option<PathBuf>>,
 }
 
 impl<'a> Things<'a> {
@@ -160,6 +163,7 @@ impl<'a> Things<'a> {
             edu: OnceCell::new(),
             bed: OnceCell::new(),
             stranger: OnceCell::new(),
+            misbehaving: OnceCell::new(),
         }
     }
 
@@ -185,6 +189,13 @@ impl<'a> Things<'a> {
     fn stranger(&self) -> Result<&Path> {
         let made = made_once(&self.stranger, "the build of a stranger's crate", || {
             foreign::build(self.layout, self.host()?)
+        });
+        Ok(made?)
+    }
+
+    fn misbehaving(&self) -> Result<&Path> {
+        let made = made_once(&self.misbehaving, "the build of samples/misbehaving", || {
+            misdeeds::build(self.layout, self.host()?)
         });
         Ok(made?)
     }

@@ -1,0 +1,204 @@
+//! Drivers that break a rule: the bed must stop at it, and say which, in what call and on which processor.
+//!
+//! It is one driver, `samples/misbehaving`, that does what its service's name says.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use super::machine::{Expected, Job};
+use crate::driver::{self, Profile};
+use crate::layout::Layout;
+use crate::qemu::{Interrupt, Machine};
+use crate::setup::Host;
+
+/// The misdeed that is none.
+const NONE: &str = "none";
+
+/// Each misdeed, and what is said of it: the rule, the call in which it was found broken, where.
+const MISDEEDS: [(&str, &[&str]); 36] = [
+    ("leaves_its_device_initializing", &["DeviceInitializing broken in AddDevice on processor 0"]),
+    (
+        "connects_at_dispatch_level",
+        &["IrqlPassive broken in IoConnectInterruptEx on processor 0 at IRQL 2"],
+    ),
+    (
+        "connects_for_its_own_device_object",
+        &["PhysicalDevice broken in IoConnectInterruptEx on processor 0"],
+    ),
+    ("never_claims", &["Storm broken in a service routine on processor 1 at IRQL 5"]),
+    ("never_acknowledges", &["Storm broken in a service routine on processor 1 at IRQL 5"]),
+    (
+        "disconnects_with_another_version",
+        &[
+            "DisconnectVersion broken in IoDisconnectInterruptEx on processor 0",
+            "0xCA, parameter 9",
+        ],
+    ),
+    ("disconnects_twice", &["InterruptObject broken in IoDisconnectInterruptEx on processor 0"]),
+    (
+        "disconnects_at_dispatch_level",
+        &["IrqlPassive broken in IoDisconnectInterruptEx on processor 0 at IRQL 2"],
+    ),
+    ("stays_connected_at_remove", &["ResourcesInUse broken in the PnP manager on processor 0"]),
+    (
+        "synchronizes_above_its_irql",
+        &["SynchronizeIrql broken in KeSynchronizeExecution on processor 0 at IRQL 13"],
+    ),
+    (
+        "synchronizes_with_what_is_disconnected",
+        &["InterruptObject broken in KeSynchronizeExecution on processor 0"],
+    ),
+    (
+        "sets_an_event_in_its_service_routine",
+        &["Irql broken in KeSetEvent on processor 1 at IRQL 5"],
+    ),
+    (
+        "allocates_in_its_service_routine",
+        &["IrqlPool broken in ExAllocatePool2 on processor 1 at IRQL 5"],
+    ),
+    (
+        "leaves_its_service_routine_at_another_irql",
+        &["IsrState broken in a service routine on processor 1 at IRQL 12"],
+    ),
+    ("frees_a_queued_dpc", &["FreedInUse broken in ExFreePoolWithTag on processor 0", "KDPC"]),
+    (
+        "leaves_pool_behind",
+        &["LeftBehind broken in the driver's unload on processor 0", "pool 'Misb'"],
+    ),
+    (
+        "writes_behind_its_pool",
+        &["PoolOverrun broken in ExFreePoolWithTag on processor 0", "'Misb'"],
+    ),
+    (
+        "writes_to_pool_that_it_freed",
+        &["PoolUseAfterFree broken in the end of the run on processor 0", "'Misb'"],
+    ),
+    ("frees_pool_twice", &["PoolFree broken in ExFreePoolWithTag on processor 0", "freed already"]),
+    (
+        "leaves_registers_mapped",
+        &["LeftBehind broken in the driver's unload on processor 0", "1 mapped registers"],
+    ),
+    (
+        "reads_registers_that_it_unmapped",
+        &["exception 14 (page fault) on processor 0 at IRQL 0", "at misbehaving.sys+0x"],
+    ),
+    ("waits_at_dispatch_level", &["Wait broken in KeWaitForSingleObject on processor 0 at IRQL 2"]),
+    (
+        "acquires_a_lock_twice",
+        &["Deadlock broken in KeAcquireSpinLockRaiseToDpc on processor 0 at IRQL 2"],
+    ),
+    (
+        "completes_twice",
+        &["IrpCompletion broken in IofCompleteRequest on processor 0", "completed already"],
+    ),
+    ("returns_at_raised_irql", &["DispatchState broken in IofCallDriver on processor 0 at IRQL 2"]),
+    (
+        "deletes_an_attached_device",
+        &["DeviceObject broken in IoDeleteDevice on processor 0", "still attached"],
+    ),
+    ("unmaps_another_length", &["Unmapped broken in MmUnmapIoSpace on processor 0"]),
+    (
+        "marks_pending_and_returns_success",
+        &["IrpPending broken in a dispatch routine on processor 0"],
+    ),
+    ("completes_with_a_cancel_routine", &["IrpCancel broken in IofCompleteRequest on processor 0"]),
+    ("passes_down_with_a_cancel_routine", &["IrpCancel broken in IofCallDriver on processor 0"]),
+    ("sends_an_irp_without_stack_locations", &["IrpStack broken in IofCallDriver on processor 0"]),
+    ("frees_an_irp_twice", &["IrpFreed broken in IoFreeIrp on processor 0"]),
+    ("writes_to_an_irp_that_it_freed", &["IrpFreed broken in the check at the end on processor 0"]),
+    (
+        "releases_a_remove_lock_that_it_does_not_hold",
+        &["RemoveLock broken in IoReleaseRemoveLockEx on processor 0"],
+    ),
+    ("panics", &["bug check 0x52504e43", "on processor 0 at IRQL 0"]),
+    ("fails_its_removal", &["PnpStatus broken in REMOVE_DEVICE on processor 0"]),
+];
+
+/// A boot for each misdeed, and one of the same driver without any.
+pub(super) fn jobs(driver: &Path) -> impl Iterator<Item = Job> {
+    let sound =
+        job(driver, NONE, Expected::Success(&["misbehaving: none", "left behind: nothing"]));
+    let misdeeds = MISDEEDS.iter().map(|(name, said)| job(driver, name, Expected::Refusal(said)));
+    std::iter::once(sound).chain(misdeeds)
+}
+
+fn job(driver: &Path, name: &str, expected: Expected) -> Job {
+    let mut machine = Machine::with_edu(1, Interrupt::Line);
+    machine.service = Some(name.to_owned());
+    Job {
+        name: title(name),
+        driver: driver.to_path_buf(),
+        command: machine.run_command(),
+        machine,
+        expected,
+    }
+}
+
+/// The sentence that a misdeed's name is the end of.
+fn title(name: &str) -> String {
+    match name {
+        NONE => "caught: nothing that a driver without a misdeed does".to_owned(),
+        name => format!("caught: a driver that {}", name.replace('_', " ")),
+    }
+}
+
+/// Builds the driver.
+pub(super) fn build(layout: &Layout, host: &Host) -> Result<PathBuf> {
+    let built = driver::build(layout, host, &folder(layout), Profile::Release)?;
+    built.drivers.into_iter().next().context("no driver was built")
+}
+
+/// The driver's crate.
+fn folder(layout: &Layout) -> PathBuf {
+    layout.root().join("samples").join("misbehaving")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::text;
+
+    /// The names in the driver's table, whose rows are `misdeed!(Moment, subject::name),`.
+    fn of_the_driver(source: &str) -> impl Iterator<Item = &str> {
+        source.lines().filter_map(|line| {
+            let row = line.trim().strip_prefix("misdeed!(")?;
+            row.split_once(')')?.0.rsplit([':', ' ']).next()
+        })
+    }
+
+    #[test]
+    fn every_misdeed_of_the_driver_is_expected_to_be_caught() -> Result<()> {
+        let layout = Layout::of_this_repository();
+        let source = text::read(&folder(&layout).join("src").join("misdeeds.rs"))?;
+        let mut there: Vec<&str> = of_the_driver(&source).collect();
+        let mut expected: Vec<&str> =
+            MISDEEDS.iter().map(|(name, _)| *name).chain([NONE]).collect();
+        there.sort_unstable();
+        expected.sort_unstable();
+        assert_eq!(there, expected);
+        Ok(())
+    }
+
+    #[test]
+    fn every_rule_of_the_beds_own_is_broken_by_a_misdeed() -> Result<()> {
+        let layout = Layout::of_this_repository();
+        let source = text::read(&layout.bed().join("src").join("verify.rs"))?;
+        let (_, rules) = source.split_once("\nrules! {\n").context("there are no rules")?;
+        let (rules, _) = rules.split_once("\n}").context("the rules have no end")?;
+        let rules: Vec<&str> =
+            rules.lines().filter_map(|line| Some(line.trim().split_once(": \"")?.0)).collect();
+        assert!(rules.contains(&"IrpCompletion"), "{rules:?} are not the rules");
+        for rule in rules {
+            let report = format!("{rule} broken in ");
+            let mut expected = MISDEEDS.iter().flat_map(|(_, said)| said.iter());
+            assert!(expected.any(|said| said.starts_with(&report)), "no misdeed breaks {rule}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_misdeeds_name_makes_a_sentence() {
+        assert_eq!(title("frees_pool_twice"), "caught: a driver that frees pool twice");
+    }
+}
