@@ -50,7 +50,7 @@ unsafe impl Send for Sent {}
 unsafe impl Sync for Sent {}
 
 /// How long a request may take before the run is given up: long, since the machine may be slow.
-const PATIENCE_US: u64 = 10_000_000;
+const PATIENCE_US: u64 = 30_000_000;
 
 /// Sends a request to the top of a stack.
 pub(crate) fn send(

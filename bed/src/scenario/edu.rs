@@ -96,14 +96,13 @@ impl Edu {
             .map_err(|status| format!("opening the device returned {}", Status(status)))
     }
 
-    /// Has the device compute for seconds, behind the driver's back.
-    pub(crate) fn keep_busy(&self) {
+    /// Has the device compute something long, behind the driver's back: so many multiplications,
+    /// whose result means nothing.
+    pub(crate) fn keep_busy(&self, multiplications: u32) {
         const FACTORIAL_REGISTER: usize = 0x08;
-        // So many multiplications, whose result means nothing.
-        const LONG: u32 = 4_000_000_000;
         let register = self.register(FACTORIAL_REGISTER);
         // SAFETY: a register of the device, which decodes; writing it begins a computation.
-        unsafe { register.write_volatile(LONG) };
+        unsafe { register.write_volatile(multiplications) };
     }
 
     /// Whether the device is computing.
