@@ -7,8 +7,8 @@ use crate::nt;
 
 /// A device to connect interrupts of, named by its physical device object (PDO).
 ///
-/// Making one is the crate's one unsafe step: it is where the driver vouches for what no type can
-/// see.
+/// Making one is the one unsafe step of connecting: it is where the driver vouches for what no type
+/// can see.
 #[derive(Clone, Copy, Debug)]
 pub struct PhysicalDevice(NonNull<nt::DEVICE_OBJECT>);
 

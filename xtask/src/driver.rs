@@ -12,7 +12,7 @@ use crate::progress::Step;
 use crate::setup::Host;
 use crate::text;
 use crate::toolchain::{DRIVER_TARGET, Toolchain};
-use crate::vendor::{MANIFEST_VARIABLE, Sources, short_name};
+use crate::vendor::{MANIFEST_VARIABLE, Sources, explain_lock, short_name};
 
 /// Which of cargo's profiles is built.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,7 +57,7 @@ pub(crate) fn build(
     let lock = text::read(&sources.lock())?;
     let mut step = Step::begin(&layout.logs(), format!("building {}", short_name(&folder)));
     let mut command = cargo_build(layout, host, &sources, &folder, profile)?;
-    let messages = step.run(&mut command)?;
+    let messages = step.run(&mut command).map_err(|error| explain_lock(error, &folder))?;
     let artifacts = artifacts(&messages)?;
     let fresh = artifacts.iter().all(|artifact| artifact.fresh);
     let mut drivers = Vec::new();

@@ -128,7 +128,8 @@ impl Sources {
             configuration
         } else {
             let options: &[&str] = if locked { &["--locked"] } else { &[] };
-            step.run(&mut vendor_command(toolchain, &manifest, &vendor, options))?
+            step.run(&mut vendor_command(toolchain, &manifest, &vendor, options))
+                .map_err(|error| explain_lock(error, folder))?
         };
         edit_wdk_build(&vendor)?;
         let home = home_for(layout, toolchain, &lock)?;
@@ -163,6 +164,19 @@ fn vendor_command(
     }
     command.arg(vendor);
     command
+}
+
+/// Says what to do about a lock file that does not fit its manifest; cargo's advice is for an option
+/// that nobody here has typed.
+pub(crate) fn explain_lock(error: anyhow::Error, folder: &Path) -> anyhow::Error {
+    if format!("{error:#}").contains("because --locked was passed") {
+        error.context(format!(
+            "Cargo.lock is behind Cargo.toml: run `cargo update --workspace` in {}, then this again",
+            folder.display()
+        ))
+    } else {
+        error
+    }
 }
 
 /// The last part of a folder's name.
@@ -264,6 +278,15 @@ fn apply(content: &str, edit: &Edit) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_lock_file_that_is_behind_is_explained_and_nothing_else_is() {
+        let cargo = "cannot update the lock file /d/Cargo.lock because --locked was passed";
+        let explained = explain_lock(anyhow::anyhow!(cargo), Path::new("/d"));
+        assert!(explained.to_string().contains("`cargo update --workspace` in /d"), "{explained}");
+        let other = explain_lock(anyhow::anyhow!("no space left"), Path::new("/d"));
+        assert_eq!(other.to_string(), "no space left");
+    }
 
     const EDIT: Edit = Edit { file: "a.rs", from: "old(", to: "new(", times: 2 };
 
