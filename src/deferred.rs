@@ -82,7 +82,7 @@ pub trait DeferredKind: sealed::Sealed {
 /// [`NoDeferred`] serves any, [`Dpc<T>`](Dpc) those that `T` is a [`DeferredHandler`] for. Nobody
 /// else can implement it, not even for a handler of their own:
 ///
-/// ```compile_fail,E0119
+/// ```compile_fail,E0277
 /// struct Handler;
 /// impl wdm_interrupt::DeferredHalf<Handler> for wdm_interrupt::Dpc<()> {}
 /// ```

@@ -28,7 +28,7 @@ use crate::nt;
 ///
 /// It lives as long as the registration, so it owns what it has:
 ///
-/// ```compile_fail,E0477
+/// ```compile_fail,E0478
 /// use wdm_interrupt::{Interrupt, InterruptHandler, Serviced};
 ///
 /// struct Handler<'a>(&'a mut u32);
