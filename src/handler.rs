@@ -41,6 +41,26 @@ use crate::nt;
 /// }
 /// ```
 ///
+/// Pool aligns to 16 bytes, and a value that needs more is refused when it is connected:
+///
+/// ```compile_fail,E0080
+/// use wdm_interrupt::{Interrupt, InterruptHandler, LineBased, PhysicalDevice, Serviced};
+///
+/// #[repr(align(32))]
+/// struct Handler(u8);
+///
+/// impl InterruptHandler for Handler {
+///     fn service(&mut self, _interrupt: &Interrupt<'_>) -> Serviced {
+///         Serviced::NotMine
+///     }
+/// }
+///
+/// # fn connect(device: PhysicalDevice) {
+/// LineBased::new(device).connect(Handler(0)).unwrap();
+/// # }
+/// # let _: fn(PhysicalDevice) = connect;
+/// ```
+///
 /// Registers of a device that has been pulled out read as all ones. That happens before any IRP
 /// tells the driver, so a handler must take it for "not mine".
 ///
