@@ -2,26 +2,22 @@
 //!
 //! Everything that the kernel or an interrupt routine reaches lies in it: the handler, its lock,
 //! the deferred half with its DPC. It is complete before `IoConnectInterruptEx` is called, because
-//! the ISR may run before that call returns; and it stays where it is until the teardown frees it.
+//! the ISR may run before that call returns; and it stays where it is until the teardown is
+//! through.
 
+use core::alloc::Layout;
 use core::cell::UnsafeCell;
 use core::fmt;
-use core::mem::MaybeUninit;
-use core::ptr::NonNull;
+use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicU32, Ordering};
 
+use crate::connection::Connected;
 use crate::deferred::sealed::Parts;
-use crate::deferred::{Deferred, DeferredHalf};
-use crate::handler::{Interrupt, InterruptHandler, MessageId, Serviced};
-use crate::irql::Irql;
-use crate::life::Life;
-use crate::{nt, routine};
-
-/// The pool tag of a registration, as debuggers and Driver Verifier show it: `WInt`.
-const TAG: nt::ULONG = u32::from_le_bytes(*b"WInt");
-
-/// What pool promises for a block smaller than a page: `MEMORY_ALLOCATION_ALIGNMENT`.
-const POOL_ALIGNMENT: usize = 16;
+use crate::deferred::{DeferredHalf, Home, NoDeferred};
+use crate::handler::{Interrupt, InterruptHandler, MessageId, Serviced, Source, Switch};
+use crate::link::{LinkCell, Way};
+use crate::teardown::Body;
+use crate::{nt, pool};
 
 /// A registration's memory.
 ///
@@ -31,17 +27,15 @@ const POOL_ALIGNMENT: usize = 16;
 /// the DPC have it at any time. What they share lies in cells, each with a rule of its own.
 #[repr(C)]
 pub(crate) struct Block<H, D: DeferredHalf<H>> {
-    /// First, so that the ISR finds the handler at its service context.
-    core: Core<H>,
-    pub(crate) life: Life,
+    /// Touched only by the holder of the interrupt's lock; by anyone while not connected. First,
+    /// so that the ISR finds the handler at its service context.
+    handler: UnsafeCell<H>,
+    interrupt: InterruptState,
     deferred: D::Parts,
 }
 
-/// What ISR, deferred half and threads share, whatever the deferred half is.
-#[repr(C)]
-pub(crate) struct Core<H> {
-    /// Touched only by the holder of the interrupt's lock; by anyone while not connected.
-    handler: UnsafeCell<H>,
+/// What of a block is neither half.
+struct InterruptState {
     /// The interrupt's spin lock, the kernel's to touch.
     lock: UnsafeCell<nt::KSPIN_LOCK>,
     /// How many messages there are; `u32::MAX` until that is known.
@@ -49,78 +43,115 @@ pub(crate) struct Core<H> {
     /// An ISR may read it while `connect` writes it, so it is atomic; a relaxed load is a plain
     /// one.
     messages: AtomicU32,
-    /// Written once, by `connect`, before anybody can read it: the registration does not exist
-    /// yet, and the deferred half parks until Running, which is set after.
-    link: UnsafeCell<MaybeUninit<Link>>,
+    link: LinkCell,
+    /// Written while connecting, taken by the teardown, and read in between.
+    connected: UnsafeCell<Option<Connected>>,
 }
 
-/// What synchronising needs, known once connected.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Link {
-    pub(crate) object: NonNull<nt::_KINTERRUPT>,
-    pub(crate) synchronize_irql: Irql,
-}
-
-impl<H: InterruptHandler<D>, D: DeferredHalf<H>> Block<H, D> {
+impl<H, D: DeferredHalf<H>> Block<H, D> {
     /// Refuses at compile time what pool cannot align.
     const ALIGNED: () = assert!(
-        align_of::<Self>() <= POOL_ALIGNMENT,
+        align_of::<Self>() <= pool::ALIGNMENT,
         "the handler or its deferred half has a larger alignment than pool gives (16 bytes)"
     );
 
-    /// Allocates a block with both halves in it, Connecting.
+    /// Allocates a block with both halves in it.
     ///
-    /// IRQL: at most `DISPATCH_LEVEL`.
+    /// IRQL: `PASSIVE_LEVEL`.
     ///
     /// # Errors
     ///
     /// No memory: both come back.
-    pub(crate) fn allocate(handler: H, deferred: D::Inner) -> Result<NonNull<Self>, (H, D::Inner)> {
-        const { Self::ALIGNED };
-        let size = size_of::<Self>() as u64;
-        // SAFETY: at most DISPATCH_LEVEL; the size is not 0 and the tag has four characters.
-        let memory = unsafe { nt::ExAllocatePool2(nt::POOL_FLAG_NON_PAGED, size, TAG) };
-        let Some(block) = NonNull::new(memory.cast::<Self>()) else {
-            return Err((handler, deferred));
+    pub(crate) fn allocate_with(handler: H, deferred: D) -> Result<Halves<H, D>, (H, D)> {
+        let block = match Self::begin(deferred) {
+            Ok(block) => block,
+            Err(deferred) => return Err((handler, deferred)),
         };
-        let complete = Self {
-            core: Core {
-                handler: UnsafeCell::new(handler),
-                // KeInitializeSpinLock does nothing but this.
-                lock: UnsafeCell::new(0),
-                messages: AtomicU32::new(u32::MAX),
-                link: UnsafeCell::new(MaybeUninit::uninit()),
-            },
-            life: Life::new(),
-            deferred: D::Parts::new(deferred),
+        let make = |place: *mut H| {
+            // SAFETY: in the block, valid for writing.
+            unsafe { place.write(handler) };
         };
-        // SAFETY: fresh memory of this size; pool aligns it to at least what `ALIGNED` checked.
-        unsafe { block.write(complete) };
-        // SAFETY: just written, and nobody else has it yet.
-        let dpc = unsafe { block.as_ref() }.dpc();
-        if !dpc.is_null() {
-            let context: nt::PVOID = block.as_ptr().cast();
-            // SAFETY: the KDPC lies in the block, resident, and is initialised this once; the
-            // routine takes the block as its context.
-            unsafe { nt::KeInitializeDpc(dpc, Some(routine::dpc::<H, D>), context) };
-        }
-        Ok(block)
+        // SAFETY: all but the handler is there, nobody else has the block, and this writes it.
+        Ok(unsafe { Self::complete(block, make) })
     }
 
-    /// Takes the halves out and frees the memory.
+    /// Allocates a block with both halves in it, the handler made in place by `make`.
     ///
-    /// IRQL: at most `DISPATCH_LEVEL`.
+    /// IRQL: `PASSIVE_LEVEL`.
+    ///
+    /// # Errors
+    ///
+    /// No memory: both come back, and `make` has not been called.
     ///
     /// # Safety
     ///
-    /// `block` comes from [`allocate`](Self::allocate) and is used by nobody any more: not
-    /// connected, its DPC neither queued nor running. It is gone afterwards.
-    pub(crate) unsafe fn free(block: NonNull<Self>) -> (H, D::Inner) {
-        // SAFETY: complete since `allocate`; read once, since the memory goes.
-        let Self { core, deferred, .. } = unsafe { block.read() };
-        // SAFETY: allocated with this tag, and nobody uses it.
-        unsafe { nt::ExFreePoolWithTag(block.as_ptr().cast(), TAG) };
-        (core.handler.into_inner(), deferred.into_inner())
+    /// `make` writes a handler to where it is told.
+    pub(crate) unsafe fn allocate<F: FnOnce(*mut H)>(
+        make: F,
+        deferred: D,
+    ) -> Result<Halves<H, D>, (F, D)> {
+        let block = match Self::begin(deferred) {
+            Ok(block) => block,
+            Err(deferred) => return Err((make, deferred)),
+        };
+        // SAFETY: all but the handler is there, nobody else has the block, and `make` writes it.
+        Ok(unsafe { Self::complete(block, make) })
+    }
+
+    /// The last step of allocating.
+    ///
+    /// # Safety
+    ///
+    /// `block` comes from [`begin`](Self::begin), and `make` writes a handler to where it is told.
+    unsafe fn complete(block: NonNull<Self>, make: impl FnOnce(*mut H)) -> Halves<H, D> {
+        // SAFETY: within the memory.
+        let handler = unsafe { &raw mut (*block.as_ptr()).handler };
+        make(handler.cast());
+        // INVARIANT: all fields have been written; nobody else has the block.
+        Halves { block }
+    }
+
+    /// Allocates a block with all in it but the handler.
+    fn begin(deferred: D) -> Result<NonNull<Self>, D> {
+        const { Self::ALIGNED };
+        let Some(memory) = pool::allocate(Layout::new::<Self>()) else {
+            return Err(deferred);
+        };
+        let memory = memory.cast::<Self>();
+        let block = memory.as_ptr();
+        // SAFETY: within the memory.
+        let handler = unsafe { &raw mut (*block).handler };
+        // SAFETY: within the memory.
+        let interrupt = unsafe { &raw mut (*block).interrupt };
+        // SAFETY: within the memory.
+        let parts = unsafe { &raw mut (*block).deferred };
+        let state = InterruptState {
+            // KeInitializeSpinLock does nothing but this.
+            lock: UnsafeCell::new(0),
+            messages: AtomicU32::new(u32::MAX),
+            link: LinkCell::new(),
+            connected: UnsafeCell::new(None),
+        };
+        // SAFETY: fresh memory, aligned as `ALIGNED` checked.
+        unsafe { interrupt.write(state) };
+        // SAFETY: just written.
+        let link = NonNull::from(unsafe { &(*interrupt).link });
+        // SAFETY: within the memory, hence not null.
+        let handler = unsafe { NonNull::new_unchecked(handler) };
+        // SAFETY: as above.
+        let parts = unsafe { NonNull::new_unchecked(parts) };
+        // SAFETY: both lie in the block as long as the deferred half does, and the handler is
+        // touched under the lock that goes with the link.
+        let home = unsafe { Home::new(handler, link) };
+        // SAFETY: fresh memory, aligned, resident, and it stays put; PASSIVE_LEVEL (caller).
+        match unsafe { deferred.lay_out(parts, home) } {
+            Ok(()) => Ok(memory),
+            Err(deferred) => {
+                // SAFETY: allocated above, and nobody has it.
+                unsafe { pool::free(memory) };
+                Err(deferred)
+            }
+        }
     }
 
     /// The DPC of the deferred half, or null when there is none.
@@ -128,105 +159,291 @@ impl<H: InterruptHandler<D>, D: DeferredHalf<H>> Block<H, D> {
         self.deferred.dpc()
     }
 
-    pub(crate) const fn core(&self) -> &Core<H> {
-        &self.core
+    pub(crate) const fn deferred(&self) -> &D::Parts {
+        &self.deferred
     }
 
+    /// The interrupt's lock, for the parameter block.
+    pub(crate) const fn lock(&self) -> *mut nt::KSPIN_LOCK {
+        self.interrupt.lock.get()
+    }
+
+    pub(crate) const fn link(&self) -> &LinkCell {
+        &self.interrupt.link
+    }
+
+    /// Stores how many messages there are, for the ISR to check against.
+    pub(crate) fn set_messages(&self, messages: u32) {
+        self.interrupt.messages.store(messages, Ordering::Relaxed);
+    }
+
+    /// Stores what the kernel returned.
+    ///
+    /// # Safety
+    ///
+    /// While connecting: nobody else reads or writes it.
+    pub(crate) unsafe fn set_connected(&self, connected: Connected) {
+        // SAFETY: the connecting thread's alone (caller).
+        unsafe { *self.interrupt.connected.get() = Some(connected) };
+    }
+
+    /// What the kernel returned.
+    ///
+    /// # Safety
+    ///
+    /// Between connecting and the teardown, when it does not change.
+    pub(crate) const unsafe fn connected(&self) -> Option<&Connected> {
+        // SAFETY: nobody writes it (caller).
+        unsafe { &*self.interrupt.connected.get() }.as_ref()
+    }
+
+    /// The way to the handler.
+    ///
+    /// # Safety
+    ///
+    /// Connected and published, and both during the borrow.
+    pub(crate) const unsafe fn way(&self) -> Way<'_, H> {
+        // SAFETY: published and connected (caller), and the lock guards the handler.
+        unsafe { Way::new(&self.handler, &self.interrupt.link) }
+    }
+}
+
+impl<H: InterruptHandler<D>, D: DeferredHalf<H>> Block<H, D> {
     /// The ISR: calls the handler, if the message can be one.
     ///
     /// # Safety
     ///
     /// Called by the kernel as an ISR of this block's connection, that is with the block's lock
     /// held.
-    pub(crate) unsafe fn service(&self, message: Option<nt::ULONG>) -> Serviced {
-        if message.is_some_and(|message| message >= self.core.messages.load(Ordering::Relaxed)) {
+    pub(crate) unsafe fn service_message(&self, message: nt::ULONG) -> Serviced {
+        if message >= self.interrupt.messages.load(Ordering::Relaxed) {
             return Serviced::NotMine;
         }
+        // SAFETY: as the caller promises.
+        unsafe { self.service(Source::Message(MessageId::from_raw(message))) }
+    }
+
+    /// The ISR: calls the handler.
+    ///
+    /// # Safety
+    ///
+    /// As for [`service_message`](Self::service_message).
+    pub(crate) unsafe fn service(&self, source: Source) -> Serviced {
         // SAFETY: the DPC, if `D` has one, is initialised and lies in the block, which outlives
         // the ISR.
-        let interrupt = unsafe { Interrupt::new(message.map(MessageId::from_raw), self.dpc()) };
+        let interrupt = unsafe { Interrupt::new(source, self.dpc()) };
         // SAFETY: the lock is held (caller), and only its holder touches the handler.
-        let handler = unsafe { &mut *self.core.handler.get() };
+        let handler = unsafe { &mut *self.handler.get() };
         handler.service(&interrupt)
     }
+}
 
-    /// What was handed in as the deferred half.
-    pub(crate) fn deferred(&self) -> &D::Inner {
-        self.deferred.inner()
+impl<H: InterruptHandler<D>, D: DeferredHalf<H>> Body for Block<H, D> {
+    const DEFERS: bool = <D::Parts as Parts<D::Inner>>::DEFERS;
+
+    unsafe fn disable(&self) {
+        // SAFETY: connected and published (caller).
+        unsafe { self.way() }.switch(Switch::Disable);
     }
 
-    /// Runs the deferred half, unless it is too early or too late.
-    pub(crate) fn run_deferred(&self) {
-        if self.life.may_run_deferred() {
-            // SAFETY: Running is set after publishing, and the teardown does not disconnect
-            // before it has closed the life and waited for those let in before.
-            let deferred = unsafe { Deferred::new(&self.core) };
-            self.deferred.run(&deferred);
+    unsafe fn flush(&self) {
+        // SAFETY: PASSIVE_LEVEL (caller).
+        unsafe { nt::KeFlushQueuedDpcs() };
+        // SAFETY: as the caller promises.
+        unsafe { self.deferred.wait() };
+    }
+
+    fn close(&self) {
+        self.deferred.close();
+    }
+
+    unsafe fn disconnect(&self) {
+        // SAFETY: nobody reads it any more, and it is taken once (caller).
+        let connected = unsafe { (*self.interrupt.connected.get()).take() };
+        if let Some(connected) = connected {
+            // SAFETY: PASSIVE_LEVEL, and nobody uses the interrupt object any more (caller).
+            unsafe { connected.disconnect() };
         }
     }
-}
 
-impl<H> Core<H> {
-    /// The interrupt's lock, for the parameter block.
-    pub(crate) const fn lock(&self) -> *mut nt::KSPIN_LOCK {
-        self.lock.get()
-    }
-
-    /// Stores what is known once connected.
-    ///
-    /// # Safety
-    ///
-    /// Called once, before the deferred half may run and before a registration exists.
-    pub(crate) unsafe fn publish(&self, link: Link, messages: Option<u32>) {
-        self.messages.store(messages.unwrap_or(u32::MAX), Ordering::Relaxed);
-        // SAFETY: nobody reads it yet (caller), nobody else writes it.
-        unsafe { (*self.link.get()).write(link) };
-    }
-
-    /// What was published. It does not change afterwards.
-    ///
-    /// # Safety
-    ///
-    /// [`publish`](Self::publish) happened before.
-    pub(crate) const unsafe fn link(&self) -> Link {
-        // SAFETY: written before (caller), and never again.
-        let link = unsafe { &*self.link.get() };
-        // SAFETY: it is initialised, as above.
-        unsafe { link.assume_init_read() }
-    }
-
-    /// Calls `with_handler` under the interrupt's lock.
-    ///
-    /// # Safety
-    ///
-    /// [`publish`](Self::publish) happened before, and the interrupt stays connected during the
-    /// call.
-    #[track_caller]
-    pub(crate) unsafe fn synchronize<R>(&self, with_handler: impl FnOnce(&mut H) -> R) -> R {
-        // SAFETY: published (caller).
-        let Link { object, synchronize_irql } = unsafe { self.link() };
-        let irql = Irql::current();
-        if irql > synchronize_irql {
-            synchronized_from_above(irql, synchronize_irql);
-        }
-        let handler = self.handler.get();
-        // SAFETY: connected with this block's lock (caller), which guards the handler; the IRQL was
-        // just checked.
-        unsafe { routine::synchronize(object, handler, with_handler) }
+    unsafe fn remove(&self) {
+        // SAFETY: as the caller promises.
+        unsafe { self.deferred.remove() };
+        // SAFETY: PASSIVE_LEVEL (caller).
+        unsafe { nt::KeFlushQueuedDpcs() };
     }
 }
 
-#[cold]
-#[track_caller]
-fn synchronized_from_above(irql: Irql, synchronize_irql: Irql) -> ! {
-    panic!(
-        "synchronize was called at {irql}, above the interrupt's synchronize IRQL \
-         {synchronize_irql}: KeSynchronizeExecution would lower the IRQL"
-    )
+/// A handler and its deferred half in the memory of a registration that is not connected: not yet,
+/// because [connecting in place](crate::LineBased::connect_in_place) failed, or not any more.
+///
+/// For handlers that are too large for the kernel stack. Dropping it drops both halves where they
+/// are and frees the memory, which panics above `DISPATCH_LEVEL`.
+///
+/// # Examples
+///
+/// ```
+#[doc = include_str!("examples/handler.txt")]
+#[doc = include_str!("examples/line.txt")]
+/// let registration = LineBased::new(device).connect(Handler::default())?;
+/// model.raise_line();
+///
+/// // In IRP_MN_STOP_DEVICE.
+/// let mut halves: Halves<Handler> = registration.disconnect_in_place()?;
+/// assert_eq!(std::mem::take(&mut halves.handler_mut().events), 1);
+/// // Dropped where they are.
+/// drop(halves);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Invariants
+///
+/// The block is complete and nobody else's: not connected, its deferred half neither queued nor
+/// running.
+pub struct Halves<H, D: DeferredHalf<H> = NoDeferred> {
+    block: NonNull<Block<H, D>>,
 }
 
-impl<H> fmt::Debug for Core<H> {
+// SAFETY: it owns a handler and what was handed in as the deferred half, which are `Send`.
+unsafe impl<H: Send, D: DeferredHalf<H, Inner: Send>> Send for Halves<H, D> {}
+
+// SAFETY: it lends both as shared.
+unsafe impl<H: Sync, D: DeferredHalf<H, Inner: Sync>> Sync for Halves<H, D> {}
+
+impl<H, D: DeferredHalf<H>> Halves<H, D> {
+    /// # Safety
+    ///
+    /// The invariant.
+    pub(crate) const unsafe fn from_block(block: NonNull<Block<H, D>>) -> Self {
+        // INVARIANT: the caller vouches for it.
+        Self { block }
+    }
+
+    /// Gives the block away, to be connected.
+    pub(crate) const fn into_block(self) -> NonNull<Block<H, D>> {
+        let block = self.block;
+        core::mem::forget(self);
+        block
+    }
+
+    const fn block(&self) -> &Block<H, D> {
+        // SAFETY: complete and there (invariant).
+        unsafe { self.block.as_ref() }
+    }
+
+    /// The handler. Any IRQL.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    #[doc = include_str!("examples/handler.txt")]
+    #[doc = include_str!("examples/line.txt")]
+    /// let registration = LineBased::new(device).connect(Handler::default())?;
+    /// model.raise_line();
+    /// let halves = registration.disconnect_in_place()?;
+    /// assert_eq!(halves.handler().events, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub const fn handler(&self) -> &H {
+        // SAFETY: nobody else has it (invariant), and `self` is borrowed.
+        unsafe { &*self.block().handler.get() }
+    }
+
+    /// The handler, to change. Any IRQL.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    #[doc = include_str!("examples/handler.txt")]
+    #[doc = include_str!("examples/line.txt")]
+    /// let registration = LineBased::new(device).connect(Handler::default())?;
+    /// model.raise_line();
+    /// let mut halves = registration.disconnect_in_place()?;
+    /// assert_eq!(std::mem::take(&mut halves.handler_mut().events), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub const fn handler_mut(&mut self) -> &mut H {
+        // SAFETY: nobody else has it (invariant), and `self` is borrowed.
+        unsafe { &mut *self.block().handler.get() }
+    }
+
+    /// The deferred half. Any IRQL.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    #[doc = include_str!("examples/handler.txt")]
+    #[doc = include_str!("examples/line.txt")]
+    /// let half = Dpc::new(Completion::default());
+    /// let registration = LineBased::new(device).deferred(half).connect(Handler::default())?;
+    /// model.raise_line();
+    /// let halves = registration.disconnect_in_place()?;
+    /// assert_eq!(halves.deferred().completed.load(Ordering::Relaxed), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn deferred(&self) -> &D::Inner {
+        self.block().deferred.inner()
+    }
+
+    /// Moves both out, and frees the memory. IRQL: `PASSIVE_LEVEL`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    #[doc = include_str!("examples/handler.txt")]
+    #[doc = include_str!("examples/line.txt")]
+    /// let half = Dpc::new(Completion::default());
+    /// let registration = LineBased::new(device).deferred(half).connect(Handler::default())?;
+    /// model.raise_line();
+    /// let (handler, completion) = registration.disconnect_in_place()?.into_inner();
+    /// assert_eq!((handler.events, completion.completed.into_inner()), (0, 1));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use = "the handler and the deferred half are in it"]
+    pub fn into_inner(self) -> (H, D::Inner) {
+        pool::assert_may_free();
+        let block = self.into_block();
+        // SAFETY: complete and there (invariant).
+        let handler = unsafe { block.as_ref() }.handler.get();
+        // SAFETY: nobody else's (invariant), and read once.
+        let handler = unsafe { ptr::read(handler) };
+        // SAFETY: as above.
+        let deferred = unsafe { take_deferred(block) };
+        // SAFETY: allocated by `allocate`; both halves are out.
+        unsafe { pool::free(block) };
+        (handler, deferred)
+    }
+}
+
+/// # Safety
+///
+/// As [`Parts::take`].
+unsafe fn take_deferred<H, D: DeferredHalf<H>>(block: NonNull<Block<H, D>>) -> D::Inner {
+    // SAFETY: within the block.
+    let parts = unsafe { &raw mut (*block.as_ptr()).deferred };
+    // SAFETY: not null, being within the block.
+    let parts = unsafe { NonNull::new_unchecked(parts) };
+    // SAFETY: as the caller promises.
+    unsafe { D::Parts::take(parts) }
+}
+
+impl<H, D: DeferredHalf<H>> Drop for Halves<H, D> {
+    fn drop(&mut self) {
+        pool::assert_may_free();
+        // SAFETY: complete and nobody else's (invariant); dropped once, where it is.
+        unsafe { self.block().handler.get().drop_in_place() };
+        // SAFETY: as above.
+        drop(unsafe { take_deferred(self.block) });
+        // SAFETY: allocated by `allocate`, and nobody uses it any more.
+        unsafe { pool::free(self.block) };
+    }
+}
+
+impl<H, D: DeferredHalf<H>> fmt::Debug for Halves<H, D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Core").finish_non_exhaustive()
+        f.debug_struct("Halves").finish_non_exhaustive()
     }
 }

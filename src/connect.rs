@@ -2,31 +2,56 @@
 
 use core::ptr::{self, NonNull};
 
-use crate::block::{Block, Link};
-use crate::connection::Connection;
+use crate::block::{Block, Halves};
+use crate::connection::{Connected, Connection, Vectors};
 use crate::deferred::DeferredHalf;
+use crate::deferred::sealed::Parts;
 use crate::device::PhysicalDevice;
-use crate::error::{ConnectError, ConnectErrorKind};
-use crate::handler::InterruptHandler;
+use crate::error::ConnectErrorKind;
+use crate::handler::{InterruptHandler, Switch};
 use crate::irql::Irql;
-use crate::registration::{InterruptRegistration, dismantle, drain};
+use crate::link::Link;
+use crate::registration::InterruptRegistration;
 use crate::resource::{InterruptMode, InterruptResource};
+use crate::teardown::{dismantle, drain};
 use crate::{nt, routine};
 
-/// The three requests, once their types have said what they had to.
+/// The requests, once their types have said what they had to.
 #[derive(Clone, Copy)]
-pub(crate) enum Request {
+pub(crate) enum Request<'a> {
     Line,
     Vector(InterruptResource),
+    Several(&'a [InterruptResource]),
     Messages { fall_back_to_line: bool },
 }
 
-impl Request {
+impl Request<'_> {
+    /// Refuses what the kernel should not even be asked for.
+    pub(crate) fn check(self) -> Result<(), ConnectErrorKind> {
+        let irql = Irql::current();
+        if irql != Irql::PASSIVE {
+            return Err(ConnectErrorKind::RaisedIrql(irql));
+        }
+        let resources = match &self {
+            Self::Line | Self::Messages { .. } => return Ok(()),
+            Self::Vector(resource) => core::slice::from_ref(resource),
+            Self::Several(resources) => resources,
+        };
+        if resources.is_empty() {
+            return Err(ConnectErrorKind::NoVectors);
+        }
+        resources
+            .iter()
+            .map(InterruptResource::irql)
+            .find(|&irql| irql <= Irql::DISPATCH)
+            .map_or(Ok(()), |irql| Err(ConnectErrorKind::NoDeviceIrql(irql)))
+    }
+
     /// Whether a successful connect may return `connection` for this request.
     const fn allows(self, connection: &Connection) -> Result<(), ConnectErrorKind> {
         match (self, connection) {
             (Self::Line, Connection::LineBased(_))
-            | (Self::Vector(_), Connection::FullySpecified { .. })
+            | (Self::Vector(_) | Self::Several(_), Connection::FullySpecified { .. })
             | (Self::Messages { .. }, Connection::MessageBased { .. }) => Ok(()),
             (Self::Messages { fall_back_to_line }, Connection::LineBased(_)) => {
                 if fall_back_to_line { Ok(()) } else { Err(ConnectErrorKind::NoMessages) }
@@ -34,154 +59,128 @@ impl Request {
             _ => Err(ConnectErrorKind::Unexpected { version: connection.version() }),
         }
     }
-
-    /// Fills the parameter block, zeroed before, for `block` as service context.
-    ///
-    /// `written` is where the call stores the interrupt object or the message table.
-    fn parameters<H: InterruptHandler<D>, D: DeferredHalf<H>>(
-        self,
-        device: PhysicalDevice,
-        block: NonNull<Block<H, D>>,
-        lock: *mut nt::KSPIN_LOCK,
-        written: *mut nt::PVOID,
-    ) -> nt::IO_CONNECT_INTERRUPT_PARAMETERS {
-        let mut parameters = nt::IO_CONNECT_INTERRUPT_PARAMETERS::default();
-        let device = device.as_ptr();
-        let context: nt::PVOID = block.as_ptr().cast();
-        match self {
-            Self::Line => {
-                parameters.Version = nt::CONNECT_LINE_BASED;
-                parameters.__bindgen_anon_1.LineBased =
-                    nt::IO_CONNECT_INTERRUPT_LINE_BASED_PARAMETERS {
-                        PhysicalDeviceObject: device,
-                        InterruptObject: written.cast(),
-                        ServiceRoutine: Some(routine::line::<H, D>),
-                        ServiceContext: context,
-                        SpinLock: lock,
-                        ..Default::default()
-                    };
-            }
-            Self::Vector(resource) => {
-                let group = resource.group();
-                parameters.Version = if group == 0 {
-                    nt::CONNECT_FULLY_SPECIFIED
-                } else {
-                    nt::CONNECT_FULLY_SPECIFIED_GROUP
-                };
-                parameters.__bindgen_anon_1.FullySpecified =
-                    nt::IO_CONNECT_INTERRUPT_FULLY_SPECIFIED_PARAMETERS {
-                        PhysicalDeviceObject: device,
-                        InterruptObject: written.cast(),
-                        ServiceRoutine: Some(routine::line::<H, D>),
-                        ServiceContext: context,
-                        SpinLock: lock,
-                        SynchronizeIrql: resource.irql().to_raw(),
-                        ShareVector: resource.is_shared().into(),
-                        Vector: resource.vector(),
-                        Irql: resource.irql().to_raw(),
-                        InterruptMode: match resource.mode() {
-                            InterruptMode::LevelSensitive => nt::_KINTERRUPT_MODE::LevelSensitive,
-                            InterruptMode::Latched => nt::_KINTERRUPT_MODE::Latched,
-                        },
-                        ProcessorEnableMask: resource.affinity(),
-                        Group: group,
-                        ..Default::default()
-                    };
-            }
-            Self::Messages { fall_back_to_line } => {
-                parameters.Version = nt::CONNECT_MESSAGE_BASED;
-                parameters.__bindgen_anon_1.MessageBased =
-                    nt::IO_CONNECT_INTERRUPT_MESSAGE_BASED_PARAMETERS {
-                        PhysicalDeviceObject: device,
-                        ConnectionContext:
-                            nt::_IO_CONNECT_INTERRUPT_MESSAGE_BASED_PARAMETERS__bindgen_ty_1 {
-                                Generic: written,
-                            },
-                        MessageServiceRoutine: Some(routine::message::<H, D>),
-                        ServiceContext: context,
-                        SpinLock: lock,
-                        FallBackServiceRoutine: if fall_back_to_line {
-                            Some(routine::line::<H, D>)
-                        } else {
-                            Some(routine::refused_line)
-                        },
-                        ..Default::default()
-                    };
-            }
-        }
-        parameters
-    }
 }
 
-/// Connects, whatever the request: everything or nothing.
-pub(crate) fn connect<H: InterruptHandler<D>, D: DeferredHalf<H>>(
-    request: Request,
-    device: PhysicalDevice,
-    handler: H,
-    deferred: D::Inner,
-) -> Result<InterruptRegistration<H, D>, ConnectError<H, D::Inner>> {
-    let irql = Irql::current();
-    if irql != Irql::PASSIVE {
-        return Err(ConnectError::new(ConnectErrorKind::RaisedIrql(irql), (handler, deferred)));
-    }
-    if let Request::Vector(resource) = request
-        && resource.irql() <= Irql::DISPATCH
-    {
-        let kind = ConnectErrorKind::NoDeviceIrql(resource.irql());
-        return Err(ConnectError::new(kind, (handler, deferred)));
-    }
-    let block = match Block::allocate(handler, deferred) {
-        Ok(block) => block,
-        Err(halves) => return Err(ConnectError::new(ConnectErrorKind::NoPool, halves)),
-    };
-
-    let connection = match call_kernel(request, device, block) {
-        Ok(connection) => connection,
-        Err(kind) => {
-            // The kernel may have run the ISR before it failed, and the ISR may have queued the
-            // DPC.
-            // SAFETY: PASSIVE_LEVEL (above); Connecting, and not connected, since it failed.
-            let halves = unsafe { drain(block) };
-            return Err(ConnectError::new(kind, halves));
-        }
-    };
-    if let Err(kind) = enable(request, block, &connection) {
-        // SAFETY: PASSIVE_LEVEL (above); connected, still Connecting, and there is no registration
-        // that could use it.
-        let halves = unsafe { dismantle(block, connection) };
-        return Err(ConnectError::new(kind, halves));
-    }
-
-    // SAFETY: the block lives until the teardown, which nobody can have begun.
-    let shared = unsafe { block.as_ref() };
-    if shared.life.run() {
-        // SAFETY: a DPC has parked, so there is one, initialised with the block. What `enable`
-        // published is visible to it, because Running was set after.
-        unsafe { nt::KeInsertQueueDpc(shared.dpc(), ptr::null_mut(), ptr::null_mut()) };
-    }
-    // SAFETY: connected with the block's lock, published, Running; nobody else has the two.
-    Ok(unsafe { InterruptRegistration::new(block, connection) })
+/// A service routine for a line or a vector, with the context that is its.
+#[derive(Clone, Copy)]
+pub(crate) struct Service {
+    pub(crate) routine: nt::PKSERVICE_ROUTINE,
+    pub(crate) context: nt::PVOID,
+    /// NULL for the system's own.
+    pub(crate) lock: *mut nt::KSPIN_LOCK,
 }
 
-/// `IoConnectInterruptEx`, from request to connection.
-fn call_kernel<H: InterruptHandler<D>, D: DeferredHalf<H>>(
-    request: Request,
+/// A parameter block for `CONNECT_LINE_BASED`.
+pub(crate) fn line_parameters(
     device: PhysicalDevice,
-    block: NonNull<Block<H, D>>,
+    Service { routine, context, lock }: Service,
+) -> nt::IO_CONNECT_INTERRUPT_PARAMETERS {
+    let mut parameters = nt::IO_CONNECT_INTERRUPT_PARAMETERS {
+        Version: nt::CONNECT_LINE_BASED,
+        ..Default::default()
+    };
+    parameters.__bindgen_anon_1.LineBased = nt::IO_CONNECT_INTERRUPT_LINE_BASED_PARAMETERS {
+        PhysicalDeviceObject: device.as_ptr(),
+        ServiceRoutine: routine,
+        ServiceContext: context,
+        SpinLock: lock,
+        ..Default::default()
+    };
+    parameters
+}
+
+/// A parameter block for `CONNECT_FULLY_SPECIFIED`, or `CONNECT_FULLY_SPECIFIED_GROUP` when the
+/// resource is in another group than 0.
+pub(crate) fn vector_parameters(
+    device: PhysicalDevice,
+    resource: InterruptResource,
+    synchronize_irql: Irql,
+    Service { routine, context, lock }: Service,
+) -> nt::IO_CONNECT_INTERRUPT_PARAMETERS {
+    let group = resource.group();
+    let mut parameters = nt::IO_CONNECT_INTERRUPT_PARAMETERS {
+        Version: if group == 0 {
+            nt::CONNECT_FULLY_SPECIFIED
+        } else {
+            nt::CONNECT_FULLY_SPECIFIED_GROUP
+        },
+        ..Default::default()
+    };
+    parameters.__bindgen_anon_1.FullySpecified =
+        nt::IO_CONNECT_INTERRUPT_FULLY_SPECIFIED_PARAMETERS {
+            PhysicalDeviceObject: device.as_ptr(),
+            ServiceRoutine: routine,
+            ServiceContext: context,
+            SpinLock: lock,
+            SynchronizeIrql: synchronize_irql.to_raw(),
+            ShareVector: resource.is_shared().into(),
+            Vector: resource.vector(),
+            Irql: resource.irql().to_raw(),
+            InterruptMode: match resource.mode() {
+                InterruptMode::LevelSensitive => nt::_KINTERRUPT_MODE::LevelSensitive,
+                InterruptMode::Latched => nt::_KINTERRUPT_MODE::Latched,
+            },
+            ProcessorEnableMask: resource.affinity(),
+            Group: group,
+            ..Default::default()
+        };
+    parameters
+}
+
+/// A parameter block for `CONNECT_MESSAGE_BASED`, or for another `version` with the same members.
+pub(crate) fn message_parameters(
+    device: PhysicalDevice,
+    version: nt::ULONG,
+    routine: nt::PKMESSAGE_SERVICE_ROUTINE,
+    fallback: Service,
+) -> nt::IO_CONNECT_INTERRUPT_PARAMETERS {
+    let Service { routine: fallback, context, lock } = fallback;
+    let mut parameters =
+        nt::IO_CONNECT_INTERRUPT_PARAMETERS { Version: version, ..Default::default() };
+    parameters.__bindgen_anon_1.MessageBased = nt::IO_CONNECT_INTERRUPT_MESSAGE_BASED_PARAMETERS {
+        PhysicalDeviceObject: device.as_ptr(),
+        MessageServiceRoutine: routine,
+        ServiceContext: context,
+        SpinLock: lock,
+        FallBackServiceRoutine: fallback,
+        ..Default::default()
+    };
+    parameters
+}
+
+/// `IoConnectInterruptEx`, from parameters to connection.
+///
+/// # Safety
+///
+/// - `PASSIVE_LEVEL`, and the device is started ([`PhysicalDevice::new`]);
+/// - `parameters` are of one of the functions above;
+/// - the service context is complete and stays put until after the disconnect, so the routine may
+///   run before this returns; routine and context go together.
+pub(crate) unsafe fn call_kernel(
+    mut parameters: nt::IO_CONNECT_INTERRUPT_PARAMETERS,
 ) -> Result<Connection, ConnectErrorKind> {
-    // SAFETY: just allocated, complete, and shared from here on.
-    let lock = unsafe { block.as_ref() }.core().lock();
-    let mut written: nt::PVOID = ptr::null_mut();
-    let mut parameters = request.parameters(device, block, lock, &raw mut written);
     let asked = parameters.Version;
+    let mut written: nt::PVOID = ptr::null_mut();
+    let out = &raw mut written;
+    // Where the call stores the interrupt object or the message table. It is the second member of
+    // each of the three structures, but only one of them is there.
+    match asked {
+        nt::CONNECT_LINE_BASED => {
+            parameters.__bindgen_anon_1.LineBased.InterruptObject = out.cast();
+        }
+        nt::CONNECT_FULLY_SPECIFIED | nt::CONNECT_FULLY_SPECIFIED_GROUP => {
+            parameters.__bindgen_anon_1.FullySpecified.InterruptObject = out.cast();
+        }
+        _ => parameters.__bindgen_anon_1.MessageBased.ConnectionContext.Generic = out,
+    }
     // SAFETY:
-    // - the parameters are zeroed, then filled for their Version; `written` outlives the call;
-    // - the service context is complete and stays put until after the disconnect, so the routine
-    //   may run before this call returns;
-    // - the routine and its context have the same type parameters;
+    // - the parameters are zeroed, then filled for their Version (caller); `written` outlives the
+    //   call;
+    // - routine and context go together, and the routine may run at once (caller);
     // - a resource may say anything, since it can be made from any bytes: the kernel refuses a
-    //   vector that is not assigned to the device, and `enable` checks the IRQL that comes of it;
-    // - the device is started (`PhysicalDevice::new`), and this is PASSIVE_LEVEL (`connect`).
+    //   vector that is not assigned to the device, and the IRQL that comes of it is checked before
+    //   anything is enabled;
+    // - the device is started, and this is PASSIVE_LEVEL (caller).
     let status = unsafe { nt::IoConnectInterruptEx(&raw mut parameters) };
     // Status first: after a failure neither Version nor the out-pointer means anything.
     if !nt::nt_success(status) {
@@ -192,31 +191,138 @@ fn call_kernel<H: InterruptHandler<D>, D: DeferredHalf<H>>(
         .ok_or(ConnectErrorKind::NothingConnected)
 }
 
-/// Checks the connection, publishes what synchronising needs, and enables the device.
-fn enable<H: InterruptHandler<D>, D: DeferredHalf<H>>(
-    request: Request,
+/// Connects the halves, whatever the request: everything or nothing.
+///
+/// [`Request::check`] has been passed.
+pub(crate) fn connect<H: InterruptHandler<D>, D: DeferredHalf<H>>(
+    request: Request<'_>,
+    device: PhysicalDevice,
+    halves: Halves<H, D>,
+) -> Result<InterruptRegistration<H, D>, (ConnectErrorKind, Halves<H, D>)> {
+    let block = halves.into_block();
+    // SAFETY: complete, and shared from here on until the kernel has let go of it.
+    let shared = unsafe { block.as_ref() };
+    let undone = match call(request, device, block) {
+        Err(kind) => {
+            // The kernel may have run the ISR before it failed, and the ISR may have queued the
+            // DPC.
+            // SAFETY: PASSIVE_LEVEL (`check`); the deferred half has not been opened; not
+            // connected, since it failed. A success that wrote no object is taken for one that
+            // connected nothing: the kernels that do so are stubs, and there is nothing that could
+            // be disconnected.
+            unsafe { drain(shared) };
+            kind
+        }
+        Ok(connected) => match publish(request, shared, &connected) {
+            Ok(()) => {
+                // SAFETY: this thread alone reads or writes it until there is a registration.
+                unsafe { shared.set_connected(connected) };
+                // SAFETY: connected and published.
+                unsafe { shared.way() }.switch(Switch::Enable);
+                // SAFETY: published, connected, and so until the teardown has closed it.
+                unsafe { shared.deferred().open() };
+                // SAFETY: connected with the block's lock, published and open; nobody else has it.
+                return Ok(unsafe { InterruptRegistration::new(block) });
+            }
+            Err(kind) => {
+                // SAFETY: as above.
+                unsafe { shared.set_connected(connected) };
+                // SAFETY: PASSIVE_LEVEL (`check`); connected, the deferred half has not been
+                // opened, and there is no registration that could use it.
+                unsafe { dismantle(shared) };
+                kind
+            }
+        },
+    };
+    // SAFETY: nothing of the kernel's has it any more, and there is no registration.
+    Err((undone, unsafe { Halves::from_block(block) }))
+}
+
+/// Calls the kernel for a request: all of it is connected, or none.
+fn call<H: InterruptHandler<D>, D: DeferredHalf<H>>(
+    request: Request<'_>,
+    device: PhysicalDevice,
     block: NonNull<Block<H, D>>,
-    connection: &Connection,
+) -> Result<Connected, ConnectErrorKind> {
+    // SAFETY: complete, and shared.
+    let lock = unsafe { block.as_ref() }.lock();
+    let line =
+        Service { routine: Some(routine::line::<H, D>), context: block.as_ptr().cast(), lock };
+    let (parameters, resource) = match request {
+        Request::Line => (line_parameters(device, line), None),
+        Request::Vector(resource) => {
+            (vector_parameters(device, resource, resource.irql(), line), Some(resource))
+        }
+        Request::Messages { fall_back_to_line } => {
+            let fallback = if fall_back_to_line {
+                line
+            } else {
+                Service { routine: Some(routine::refused_line), ..line }
+            };
+            let routine = Some(routine::message::<H, D> as _);
+            let version = nt::CONNECT_MESSAGE_BASED;
+            (message_parameters(device, version, routine, fallback), None)
+        }
+        Request::Several(resources) => return call_for_each(resources, device, block, lock),
+    };
+    // SAFETY: PASSIVE_LEVEL (`check`). Context and routine are the block and its; it is complete,
+    // and stays until the teardown.
+    let connection = unsafe { call_kernel(parameters) }?;
+    Ok(Connected::One { connection, resource })
+}
+
+/// Calls the kernel once for each of several vectors: all are connected, or none.
+fn call_for_each<H: InterruptHandler<D>, D: DeferredHalf<H>>(
+    resources: &[InterruptResource],
+    device: PhysicalDevice,
+    block: NonNull<Block<H, D>>,
+    lock: *mut nt::KSPIN_LOCK,
+) -> Result<Connected, ConnectErrorKind> {
+    let vectors = Vectors::allocate(block.cast(), resources).ok_or(ConnectErrorKind::NoPool)?;
+    // One lock for all is taken at one IRQL: the highest, so that none interrupts its holder.
+    let highest = resources.iter().map(InterruptResource::irql).max().unwrap_or(Irql::PASSIVE);
+    for (index, &resource) in resources.iter().enumerate() {
+        let routine = Some(routine::vector::<H, D> as _);
+        let service = Service { routine, context: vectors.context(index), lock };
+        let parameters = vector_parameters(device, resource, highest, service);
+        // SAFETY: PASSIVE_LEVEL (`check`). The routine takes a slot as its context, which is
+        // complete and stays until all are disconnected, as the block does.
+        let outcome = unsafe { call_kernel(parameters) }.and_then(|connection| {
+            let allowed = Request::Several(resources).allows(&connection);
+            // SAFETY: of a slot, since there are as many as resources; this is the connecting
+            // thread.
+            unsafe { vectors.set(index, connection) };
+            allowed
+        });
+        if let Err(kind) = outcome {
+            // SAFETY: PASSIVE_LEVEL, and nobody synchronises: nothing has been published.
+            unsafe { vectors.disconnect() };
+            return Err(kind);
+        }
+    }
+    Ok(Connected::Several(vectors))
+}
+
+/// Checks what was connected, and publishes what ISR and synchronising need.
+fn publish<H: InterruptHandler<D>, D: DeferredHalf<H>>(
+    request: Request<'_>,
+    block: &Block<H, D>,
+    connected: &Connected,
 ) -> Result<(), ConnectErrorKind> {
+    let connection = connected.first().ok_or(ConnectErrorKind::NothingConnected)?;
     request.allows(connection)?;
     let Some(object) = connection.synchronization_object() else {
         return Err(ConnectErrorKind::Unexpected { version: connection.version() });
     };
-    // SAFETY: the block lives until the teardown.
-    let core = unsafe { block.as_ref() }.core();
-    // The kernel chose the IRQL; inside a synchronised routine it is the current one. The handler
-    // stays out of it: were this a passive-level interrupt, the lock would not be held.
-    let nothing = NonNull::<()>::dangling().as_ptr();
-    let read_irql = |&mut (): &mut ()| Irql::current();
-    // SAFETY: connected; PASSIVE_LEVEL is at most any synchronize IRQL; nothing is touched.
-    let synchronize_irql = unsafe { routine::synchronize(object, nothing, read_irql) };
-    if synchronize_irql <= Irql::DISPATCH {
-        return Err(ConnectErrorKind::NoDeviceIrql(synchronize_irql));
+    // SAFETY: PASSIVE_LEVEL (`check`), and connected.
+    let link = unsafe { Link::measure(object) };
+    if link.synchronize_irql <= Irql::DISPATCH {
+        return Err(ConnectErrorKind::NoDeviceIrql(link.synchronize_irql));
     }
-    let link = Link { object, synchronize_irql };
-    // SAFETY: not Running yet, and there is no registration yet.
-    unsafe { core.publish(link, connection.messages()) };
-    // SAFETY: just published, and connected.
-    unsafe { core.synchronize(H::enable) };
+    if let Some(messages) = connection.messages() {
+        block.set_messages(messages);
+    }
+    // SAFETY: not open yet, and there is no registration yet.
+    unsafe { block.link().publish(link) };
     Ok(())
 }

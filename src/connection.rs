@@ -1,8 +1,11 @@
 //! What `IoConnectInterruptEx` returned, and with it the way to remove the ISR again.
 
-use core::ptr::NonNull;
+use core::alloc::Layout;
+use core::ptr::{self, NonNull};
 
-use crate::nt;
+use crate::resource::InterruptResource;
+use crate::table::MessageTable;
+use crate::{nt, pool};
 
 /// What removing the ISR needs.
 ///
@@ -23,8 +26,9 @@ pub(crate) enum Connection {
     LineBased(NonNull<nt::_KINTERRUPT>),
     /// `CONNECT_FULLY_SPECIFIED`, or `CONNECT_FULLY_SPECIFIED_GROUP`.
     FullySpecified { version: nt::ULONG, object: NonNull<nt::_KINTERRUPT> },
-    /// `CONNECT_MESSAGE_BASED`.
+    /// `CONNECT_MESSAGE_BASED`, or the undocumented `CONNECT_MESSAGE_BASED_PASSIVE`.
     MessageBased {
+        version: nt::ULONG,
         table: NonNull<nt::IO_INTERRUPT_MESSAGE_INFO>,
         /// The table's count, read once.
         messages: u32,
@@ -51,18 +55,22 @@ impl Connection {
         let written = NonNull::new(written)?;
         // INVARIANT: the caller vouches for the success; version and pointer are its.
         Some(match (asked, version) {
-            (nt::CONNECT_LINE_BASED | nt::CONNECT_MESSAGE_BASED, nt::CONNECT_LINE_BASED) => {
-                Self::LineBased(written.cast())
-            }
+            (
+                nt::CONNECT_LINE_BASED
+                | nt::CONNECT_MESSAGE_BASED
+                | nt::CONNECT_MESSAGE_BASED_PASSIVE,
+                nt::CONNECT_LINE_BASED,
+            ) => Self::LineBased(written.cast()),
             (
                 nt::CONNECT_FULLY_SPECIFIED | nt::CONNECT_FULLY_SPECIFIED_GROUP,
                 nt::CONNECT_FULLY_SPECIFIED | nt::CONNECT_FULLY_SPECIFIED_GROUP,
             ) => Self::FullySpecified { version, object: written.cast() },
-            (nt::CONNECT_MESSAGE_BASED, nt::CONNECT_MESSAGE_BASED) => {
+            (nt::CONNECT_MESSAGE_BASED, nt::CONNECT_MESSAGE_BASED)
+            | (nt::CONNECT_MESSAGE_BASED_PASSIVE, nt::CONNECT_MESSAGE_BASED_PASSIVE) => {
                 let table = written.cast::<nt::IO_INTERRUPT_MESSAGE_INFO>();
                 // SAFETY: with this Version the context is the connection's message table.
                 let messages = unsafe { (*table.as_ptr()).MessageCount };
-                Self::MessageBased { table, messages }
+                Self::MessageBased { version, table, messages }
             }
             _ => Self::Unknown { version, context: written.cast() },
         })
@@ -72,8 +80,9 @@ impl Connection {
     pub(crate) const fn version(&self) -> nt::ULONG {
         match *self {
             Self::LineBased(_) => nt::CONNECT_LINE_BASED,
-            Self::MessageBased { .. } => nt::CONNECT_MESSAGE_BASED,
-            Self::FullySpecified { version, .. } | Self::Unknown { version, .. } => version,
+            Self::MessageBased { version, .. }
+            | Self::FullySpecified { version, .. }
+            | Self::Unknown { version, .. } => version,
         }
     }
 
@@ -95,7 +104,17 @@ impl Connection {
         }
     }
 
-    /// The object to synchronise with.
+    /// The message table; `None` on a line.
+    pub(crate) const fn table(&self) -> Option<MessageTable<'_>> {
+        let Self::MessageBased { table, messages, .. } = *self else {
+            return None;
+        };
+        // SAFETY: the table and its count are this connection's, which is there while it is
+        // borrowed: disconnecting takes it.
+        Some(unsafe { MessageTable::new(table, messages) })
+    }
+
+    /// The object to synchronise with, when all share one lock.
     ///
     /// All messages share the lock that was supplied when connecting, and with it the IRQL, so any
     /// message's object does; this is the first one's. `None` when the table is empty or lacks
@@ -103,16 +122,30 @@ impl Connection {
     pub(crate) fn synchronization_object(&self) -> Option<NonNull<nt::_KINTERRUPT>> {
         match *self {
             Self::LineBased(object) | Self::FullySpecified { object, .. } => Some(object),
-            Self::MessageBased { messages: 0, .. } | Self::Unknown { .. } => None,
-            Self::MessageBased { table, .. } => {
-                let table = table.as_ptr();
-                // SAFETY: the table has at least one entry, so the place lies within it. The
-                // table is a flexible array, hence the pointer to the field and not the field.
-                let entry = unsafe { &raw const (*table).MessageInfo }
-                    .cast::<nt::IO_INTERRUPT_MESSAGE_INFO_ENTRY>();
-                // SAFETY: the first entry exists and is readable while connected.
-                NonNull::new(unsafe { (*entry).InterruptObject })
-            }
+            Self::MessageBased { .. } => self.table()?.object(0),
+            Self::Unknown { .. } => None,
+        }
+    }
+
+    /// `IoReportInterruptActive`, or `IoReportInterruptInactive`.
+    ///
+    /// # Safety
+    ///
+    /// At most `DISPATCH_LEVEL`.
+    pub(crate) unsafe fn report(&self, active: bool) {
+        let mut parameters = nt::IO_REPORT_INTERRUPT_ACTIVE_STATE_PARAMETERS {
+            Version: self.version(),
+            ..Default::default()
+        };
+        parameters.ConnectionContext.Generic = self.context();
+        let parameters = &raw mut parameters;
+        if active {
+            // SAFETY: Version and context are the pair that the successful connect returned, and
+            // it is connected (invariant); the IRQL is low enough (caller).
+            unsafe { nt::IoReportInterruptActive(parameters) };
+        } else {
+            // SAFETY: as above.
+            unsafe { nt::IoReportInterruptInactive(parameters) };
         }
     }
 
@@ -120,8 +153,8 @@ impl Connection {
     ///
     /// That the call waits for an ISR in progress on another processor is nowhere said in so many
     /// words. It frees the interrupt object and with it the lock that the ISR holds, so it must,
-    /// and KMDF relies on it. This is the crate's one assumption about the kernel that no page
-    /// states; whoever frees what the ISR uses stands on it.
+    /// and KMDF relies on it. No page states this assumption; whoever frees what the ISR uses stands
+    /// on it.
     ///
     /// # Safety
     ///
@@ -139,5 +172,144 @@ impl Connection {
         // - taking `self` makes this the only disconnect;
         // - the caller vouches for the IRQL, and that nobody uses what is freed.
         unsafe { nt::IoDisconnectInterruptEx(&raw mut parameters) };
+    }
+}
+
+/// All that one request has connected.
+#[derive(Debug)]
+pub(crate) enum Connected {
+    /// One call's connection, and the resource if it was fully specified.
+    One { connection: Connection, resource: Option<InterruptResource> },
+    /// One connection for each vector.
+    Several(Vectors),
+}
+
+impl Connected {
+    /// The connections, in the request's order.
+    pub(crate) fn connections(&self) -> impl Iterator<Item = &Connection> {
+        let (one, several) = match self {
+            Self::One { connection, .. } => (Some(connection), None),
+            Self::Several(vectors) => (None, Some(vectors)),
+        };
+        let several = several.into_iter().flat_map(Vectors::slots);
+        one.into_iter().chain(several.filter_map(|slot| slot.connection.as_ref()))
+    }
+
+    /// The resources of a fully specified connection, in the request's order; none otherwise.
+    pub(crate) fn resources(&self) -> impl Iterator<Item = InterruptResource> {
+        let (one, several) = match self {
+            Self::One { resource, .. } => (*resource, None),
+            Self::Several(vectors) => (None, Some(vectors)),
+        };
+        let several = several.into_iter().flat_map(Vectors::slots);
+        one.into_iter().chain(several.map(|slot| slot.resource))
+    }
+
+    /// The first connection: all share the lock, so it does for synchronising.
+    pub(crate) fn first(&self) -> Option<&Connection> {
+        self.connections().next()
+    }
+
+    /// Disconnects all, in the request's order.
+    ///
+    /// # Safety
+    ///
+    /// As [`Connection::disconnect`].
+    pub(crate) unsafe fn disconnect(self) {
+        match self {
+            // SAFETY: as the caller promises.
+            Self::One { connection, .. } => unsafe { connection.disconnect() },
+            // SAFETY: as the caller promises.
+            Self::Several(vectors) => unsafe { vectors.disconnect() },
+        }
+    }
+}
+
+/// The service context of one of several vectors.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    /// The registration's block.
+    pub(crate) block: NonNull<()>,
+    pub(crate) index: u32,
+    pub(crate) resource: InterruptResource,
+    /// Known once connected; the ISR does not look at it.
+    connection: Option<Connection>,
+}
+
+/// The slots of several vectors, in a block of pool of their own.
+///
+/// # Invariants
+///
+/// `length` slots lie from `slots` on. While an ISR may run, `connection` of a slot is written by
+/// the connecting thread only, and nothing else of it by anybody.
+#[derive(Debug)]
+pub(crate) struct Vectors {
+    slots: NonNull<Slot>,
+    length: usize,
+}
+
+impl Vectors {
+    /// Slots for `resources`, with `block` as the registration; `None` when there is no memory.
+    ///
+    /// IRQL: at most `DISPATCH_LEVEL`. There is at least one resource.
+    pub(crate) fn allocate(block: NonNull<()>, resources: &[InterruptResource]) -> Option<Self> {
+        let layout = Layout::array::<Slot>(resources.len()).ok()?;
+        let slots = pool::allocate(layout)?.cast::<Slot>();
+        for (index, (&resource, number)) in resources.iter().zip(0..).enumerate() {
+            let slot = Slot { block, index: number, resource, connection: None };
+            // SAFETY: within the memory, which has room for as many as there are resources.
+            let place = unsafe { slots.add(index) };
+            // SAFETY: fresh memory.
+            unsafe { place.write(slot) };
+        }
+        // INVARIANT: as many as there are resources have been written; no ISR has them.
+        Some(Self { slots, length: resources.len() })
+    }
+
+    /// A slot's address, which is a service context.
+    pub(crate) const fn context(&self, index: usize) -> nt::PVOID {
+        self.slots.as_ptr().wrapping_add(index).cast()
+    }
+
+    /// Stores what the kernel returned for a slot.
+    ///
+    /// # Safety
+    ///
+    /// `index` is that of a slot; the connecting thread, and nobody else reads it meanwhile.
+    pub(crate) unsafe fn set(&self, index: usize, connection: Connection) {
+        // SAFETY: within the slots (caller).
+        let slot = unsafe { self.slots.add(index) }.as_ptr();
+        // SAFETY: within the slot.
+        let place = unsafe { &raw mut (*slot).connection };
+        // SAFETY: the connecting thread's alone (caller); the ISR does not look at it. `None`
+        // before, which needs no drop.
+        unsafe { place.write(Some(connection)) };
+    }
+
+    fn slots(&self) -> impl Iterator<Item = &Slot> {
+        // SAFETY: as many complete slots lie there (invariant).
+        unsafe { NonNull::slice_from_raw_parts(self.slots, self.length).as_ref() }.iter()
+    }
+
+    /// Disconnects those that are connected, and frees the slots.
+    ///
+    /// # Safety
+    ///
+    /// As [`Connection::disconnect`], for each.
+    pub(crate) unsafe fn disconnect(self) {
+        for index in 0..self.length {
+            // SAFETY: within the slots (invariant).
+            let slot = unsafe { self.slots.add(index) }.as_ptr();
+            // SAFETY: within the slot.
+            let connection = unsafe { &raw const (*slot).connection };
+            // SAFETY: complete, and read once.
+            let connection = unsafe { ptr::read(connection) };
+            if let Some(connection) = connection {
+                // SAFETY: as the caller promises.
+                unsafe { connection.disconnect() };
+            }
+        }
+        // SAFETY: none is connected any more, so no ISR has a slot.
+        unsafe { pool::free(self.slots) };
     }
 }

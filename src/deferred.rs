@@ -1,12 +1,33 @@
-//! The deferred half: what the ISR leaves for later, at `DISPATCH_LEVEL`.
+//! The deferred half: what the ISR leaves for later.
+//!
+//! The kinds are a file each. What they have in common, and what a registration must know of them,
+//! is here: a kind is laid out in the registration's memory as its [`Parts`](sealed::Parts).
+
+mod dpc;
+mod life;
+mod shared;
+mod threaded;
+mod work;
+mod work_queue;
 
 use core::cell::UnsafeCell;
 use core::fmt;
+use core::ptr::NonNull;
 
-use crate::block::Core;
+pub(crate) use self::dpc::DpcParts;
+pub use self::dpc::{Dpc, DpcImportance, ProcessorNumber};
+pub use self::shared::{SharedDeferred, SharedDeferredHandler, SharedDpc};
+pub(crate) use self::shared::{SharedHome, SharedParts};
+pub use self::threaded::ThreadedDpc;
+pub(crate) use self::threaded::ThreadedParts;
+pub use self::work::{FunctionDevice, Work, WorkHandler, WorkItem};
+pub(crate) use self::work::{PassiveWorkParts, WorkParts, assert_may_queue_work};
+pub(crate) use self::work_queue::{KERNEL_MODE, wait_for};
+use crate::link::{LinkCell, Way};
 use crate::nt;
 
-/// The work that an ISR defers, run by a DPC at `DISPATCH_LEVEL`.
+/// The work that an ISR defers, run by a DPC ([`Dpc`], [`ThreadedDpc`]) under the rules of
+/// `DISPATCH_LEVEL`.
 ///
 /// The registration owns the value, beside the handler `H`. The kernel can run one DPC on two
 /// processors at the same time, because once it runs it can be queued again. Therefore [`run`]
@@ -56,36 +77,119 @@ use crate::nt;
 ///     }
 /// }
 /// ```
+///
+/// It can run on two processors at once, so a cell does not do for its state:
+///
+/// ```compile_fail,E0277
+/// use core::cell::Cell;
+/// use wdm_interrupt::{Deferred, DeferredHandler};
+///
+/// struct Completion {
+///     completed: Cell<u32>,
+/// }
+///
+/// impl<H> DeferredHandler<H> for Completion {
+///     fn run(&self, _deferred: &Deferred<'_, H>) {
+///         self.completed.set(self.completed.get() + 1);
+///     }
+/// }
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is no deferred half for the handler `{H}`",
     note = "implement `DeferredHandler<{H}>` for it"
 )]
 pub trait DeferredHandler<H>: Send + Sync + 'static {
-    /// Does what the ISR deferred. `DISPATCH_LEVEL`; can run on two processors at once.
+    /// Does what the ISR deferred. `DISPATCH_LEVEL`, or at `PASSIVE_LEVEL` under the same rules in
+    /// a [`ThreadedDpc`].
     ///
     /// Runs only while the interrupt is connected: a DPC that an early ISR queues while
     /// connecting waits until the connection is complete, and once the teardown has refused
     /// deferred work this is not called any more.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use wdm_interrupt::{Deferred, DeferredHandler};
+    ///
+    /// struct Queue(Vec<u32>);
+    /// struct Completion;
+    ///
+    /// impl DeferredHandler<Queue> for Completion {
+    ///     fn run(&self, deferred: &Deferred<'_, Queue>) {
+    ///         // One at a time, so that the lock is held shortly; until nothing is left.
+    ///         while let Some(_request) = deferred.synchronize(|queue| queue.0.pop()) {
+    ///             // Complete it here.
+    ///         }
+    ///     }
+    /// }
+    /// ```
     fn run(&self, deferred: &Deferred<'_, H>);
 }
 
-/// The kinds of deferred half: [`NoDeferred`] and [`Dpc`]. Sealed.
+/// The kinds of deferred half: [`NoDeferred`], [`Dpc`], [`ThreadedDpc`], [`WorkItem`] and
+/// [`SharedDpc`]. Sealed.
 ///
-/// They are names for use in types; there are no values of them.
+/// # Examples
+///
+/// ```
+/// use wdm_interrupt::{DeferredKind, Dpc};
+///
+/// let half: Dpc<&str> = Dpc::new("what runs later");
+/// assert_eq!(half.into_inner(), "what runs later");
+/// ```
 pub trait DeferredKind: sealed::Sealed {
-    /// What the driver hands in when connecting, and gets back when the registration ends.
+    /// What the driver gets back when the registration ends, or was not made.
     type Inner;
+
+    /// Takes it out again.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use wdm_interrupt::{DeferredKind, NoDeferred};
+    ///
+    /// let () = NoDeferred.into_inner();
+    /// ```
+    fn into_inner(self) -> Self::Inner;
 }
 
 /// A kind of deferred half that can serve the handler `H`. Sealed.
 ///
-/// [`NoDeferred`] serves any, [`Dpc<T>`](Dpc) those that `T` is a [`DeferredHandler`] for. Nobody
-/// else can implement it, not even for a handler of their own:
+/// [`NoDeferred`] serves any, [`Dpc<T>`](Dpc) and [`ThreadedDpc<T>`](ThreadedDpc) those that `T` is
+/// a [`DeferredHandler`] for, [`WorkItem<T>`](WorkItem) those that `T` is a [`WorkHandler`] for.
+/// Nobody else can implement it, not even for a handler of their own:
 ///
 /// ```compile_fail,E0277
 /// struct Handler;
 /// impl wdm_interrupt::DeferredHalf<Handler> for wdm_interrupt::Dpc<()> {}
 /// ```
+///
+/// # Examples
+///
+/// For code that is generic over a driver's registrations:
+///
+/// ```
+/// use wdm_interrupt::{DeferredHalf, InterruptHandler, InterruptRegistration};
+///
+/// fn report<H, D>(registration: &InterruptRegistration<H, D>) -> String
+/// where
+///     H: InterruptHandler<D>,
+///     D: DeferredHalf<H>,
+/// {
+///     format!("{:?} at {}", registration.kind(), registration.synchronize_irql())
+/// }
+#[doc = include_str!("examples/handler.txt")]
+#[doc = include_str!("examples/line.txt")]
+/// let half = Dpc::new(Completion::default());
+/// let registration = LineBased::new(device).deferred(half).connect(Handler::default())?;
+/// assert_eq!(report(&registration), "LineBased at IRQL 9");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be the deferred half of the handler `{H}`",
+    note = "in a `Dpc<T>` or `ThreadedDpc<T>`, `T` implements `DeferredHandler<{H}>`; in a \
+            `WorkItem<T>`, `WorkHandler<{H}>`"
+)]
 pub trait DeferredHalf<H>: sealed::Laid<H> {}
 
 impl<H, D: sealed::Laid<H>> DeferredHalf<H> for D {}
@@ -104,74 +208,128 @@ impl<H, D: sealed::Laid<H>> DeferredHalf<H> for D {}
 ///     }
 /// }
 /// ```
-#[derive(Clone, Copy, Debug)]
-pub enum NoDeferred {}
-
-/// A deferred half that one DPC of the registration runs: a `T`, which is a [`DeferredHandler`].
-#[derive(Debug)]
-pub struct Dpc<T>(core::marker::PhantomData<T>, core::convert::Infallible);
-
-impl DeferredKind for NoDeferred {
-    type Inner = ();
-}
-
-impl<H> sealed::Laid<H> for NoDeferred {
-    type Parts = ();
-}
-
-impl<T> DeferredKind for Dpc<T> {
-    type Inner = T;
-}
-
-impl<H, T: DeferredHandler<H>> sealed::Laid<H> for Dpc<T> {
-    type Parts = DpcParts<T>;
-}
-
-/// A DPC and what it runs, as they lie in the registration's block.
-pub struct DpcParts<T> {
-    dpc: UnsafeCell<nt::KDPC>,
-    handler: T,
-}
-
-impl<T> fmt::Debug for DpcParts<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("DpcParts").finish_non_exhaustive()
-    }
-}
+///
+/// # Examples
+///
+/// It is what a handler without a word about it has:
+///
+/// ```
+/// use wdm_interrupt::{Interrupt, InterruptHandler, NoDeferred, Serviced};
+///
+/// struct Handler;
+///
+/// impl InterruptHandler<NoDeferred> for Handler {
+///     fn service(&mut self, _interrupt: &Interrupt<'_, NoDeferred>) -> Serviced {
+///         Serviced::NotMine
+///     }
+/// }
+///
+/// fn takes(_handler: impl InterruptHandler) {}
+/// takes(Handler);
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoDeferred;
 
 pub(crate) mod sealed {
+    use core::ptr::NonNull;
+
+    use super::{DeferredKind, Home};
     use crate::nt;
 
     pub trait Sealed {}
 
-    /// How a kind of deferred half is laid out in the block of a registration for `H`.
+    /// A kind whose DPC an ISR can queue.
+    pub trait Queued: Sealed {}
+
+    /// How a kind of deferred half is laid out in the memory of a registration for `H`.
     ///
     /// It is a trait of its own, which nobody outside can name, because `DeferredHalf<H>` for a
     /// handler `H` of theirs could otherwise be implemented there, with other parts.
-    pub trait Laid<H>: super::DeferredKind {
-        type Parts: Parts<H, Self::Inner>;
+    pub trait Laid<H>: DeferredKind {
+        type Parts: Parts<Self::Inner>;
+
+        /// Lays it out in `place`, not open yet; gives it back when the kernel has no memory for
+        /// its part of it.
+        ///
+        /// # Safety
+        ///
+        /// `PASSIVE_LEVEL`. `place` is valid for writing, resident, and stays put until
+        /// [`Parts::take`]; `home` is that of the handler it goes with.
+        unsafe fn lay_out(self, place: NonNull<Self::Parts>, home: Home<H>) -> Result<(), Self>
+        where
+            Self: Sized;
     }
 
-    /// What of a deferred half lies in the registration's block.
-    pub trait Parts<H, T>: Sized {
-        fn new(inner: T) -> Self;
-        fn into_inner(self) -> T;
-        /// The DPC, or null when there is none, which is so for `NoDeferred` only.
+    /// What of a deferred half lies in the registration's memory.
+    pub trait Parts<T>: Sized {
+        /// Whether there is a deferred half at all.
+        const DEFERS: bool;
+
+        /// The DPC that an ISR queues; null when there is none.
         fn dpc(&self) -> *mut nt::KDPC;
+
         /// What was handed in.
         fn inner(&self) -> &T;
-        /// User code of the deferred half.
-        fn run(&self, deferred: &super::Deferred<'_, H>);
+
+        /// Lets user code run from here on; what came earlier is queued again.
+        ///
+        /// # Safety
+        ///
+        /// The link has been published, the interrupt is connected, and both stay so until
+        /// [`close`](Self::close) and a flush after it.
+        unsafe fn open(&self);
+
+        /// Lets no user code run from here on, save what has been let in already.
+        fn close(&self);
+
+        /// Whether the current thread is running this half's user code, at `PASSIVE_LEVEL`.
+        fn is_inside(&self) -> bool;
+
+        /// Waits for what the DPC handed on, after the DPC itself has been flushed: at least all
+        /// that was queued before.
+        ///
+        /// # Safety
+        ///
+        /// `PASSIVE_LEVEL`, by one thread at a time, not inside this half.
+        unsafe fn wait(&self) {}
+
+        /// Takes what is queued off the queue, and waits for what the DPC handed on to end. A flush
+        /// of the DPCs must follow.
+        ///
+        /// # Safety
+        ///
+        /// `PASSIVE_LEVEL`, by one thread at a time, not inside this half. Closed, or never
+        /// opened; nobody queues it any more.
+        unsafe fn remove(&self);
+
+        /// Takes out what was handed in, and releases what the rest holds.
+        ///
+        /// # Safety
+        ///
+        /// At most `DISPATCH_LEVEL`. `place` was laid out, and nobody uses it any more: not
+        /// queued, not running. Once.
+        unsafe fn take(place: NonNull<Self>) -> T;
     }
 }
 
 impl sealed::Sealed for NoDeferred {}
-impl<T> sealed::Sealed for Dpc<T> {}
 
-impl<H> sealed::Parts<H, ()> for () {
-    fn new((): ()) -> Self {}
+impl DeferredKind for NoDeferred {
+    type Inner = ();
 
     fn into_inner(self) {}
+}
+
+impl<H> sealed::Laid<H> for NoDeferred {
+    type Parts = ();
+
+    unsafe fn lay_out(self, _place: NonNull<()>, _home: Home<H>) -> Result<(), Self> {
+        Ok(())
+    }
+}
+
+impl sealed::Parts<()> for () {
+    const DEFERS: bool = false;
 
     fn dpc(&self) -> *mut nt::KDPC {
         core::ptr::null_mut()
@@ -181,28 +339,63 @@ impl<H> sealed::Parts<H, ()> for () {
         self
     }
 
-    fn run(&self, _deferred: &Deferred<'_, H>) {}
+    unsafe fn open(&self) {}
+
+    fn close(&self) {}
+
+    fn is_inside(&self) -> bool {
+        false
+    }
+
+    unsafe fn remove(&self) {}
+
+    unsafe fn take(_place: NonNull<Self>) -> Self {}
 }
 
-impl<H, T: DeferredHandler<H>> sealed::Parts<H, T> for DpcParts<T> {
-    fn new(handler: T) -> Self {
-        Self { dpc: UnsafeCell::new(nt::KDPC::default()), handler }
+/// Where the handler of a deferred half lies.
+///
+/// # Invariants
+///
+/// Both stay where they are until the half has been taken out; the handler is touched by the
+/// holder of the link's interrupt's lock only, once that is connected.
+#[derive(Debug)]
+pub struct Home<H> {
+    handler: NonNull<UnsafeCell<H>>,
+    link: NonNull<LinkCell>,
+}
+
+impl<H> Clone for Home<H> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<H> Copy for Home<H> {}
+
+impl<H> Home<H> {
+    /// # Safety
+    ///
+    /// The invariants.
+    pub(crate) const unsafe fn new(
+        handler: NonNull<UnsafeCell<H>>,
+        link: NonNull<LinkCell>,
+    ) -> Self {
+        // INVARIANT: the caller vouches for both.
+        Self { handler, link }
     }
 
-    fn into_inner(self) -> T {
-        self.handler
-    }
-
-    fn dpc(&self) -> *mut nt::KDPC {
-        self.dpc.get()
-    }
-
-    fn inner(&self) -> &T {
-        &self.handler
-    }
-
-    fn run(&self, deferred: &Deferred<'_, H>) {
-        self.handler.run(deferred);
+    /// The way to the handler.
+    ///
+    /// # Safety
+    ///
+    /// The link has been published, and the interrupt stays connected during `'a`.
+    const unsafe fn way<'a>(self) -> Way<'a, H> {
+        // SAFETY: it stays where it is (invariant).
+        let handler = unsafe { self.handler.as_ref() };
+        // SAFETY: as above.
+        let link = unsafe { self.link.as_ref() };
+        // SAFETY: published and connected (caller); touched under the lock only (invariant).
+        unsafe { Way::new(handler, link) }
     }
 }
 
@@ -210,20 +403,43 @@ impl<H, T: DeferredHandler<H>> sealed::Parts<H, T> for DpcParts<T> {
 ///
 /// Borrowed from the registration's memory, for the length of one [`run`](DeferredHandler::run).
 ///
-/// # Invariants
+/// # Examples
 ///
-/// The core has been published, and its interrupt stays connected during `'a`.
+/// ```
+#[doc = include_str!("examples/handler.txt")]
+#[doc = include_str!("examples/line.txt")]
+/// struct Receive {
+///     received: AtomicU32,
+/// }
+///
+/// impl DeferredHandler<Queue> for Receive {
+///     fn run(&self, deferred: &Deferred<'_, Queue>) {
+///         let bytes = deferred.synchronize(|queue| std::mem::take(&mut queue.bytes));
+///         self.received.fetch_add(bytes, Ordering::Relaxed);
+///     }
+/// }
+/// # struct Queue { bytes: u32 }
+/// # impl InterruptHandler<Dpc<Receive>> for Queue {
+/// #     fn service(&mut self, interrupt: &Interrupt<'_, Dpc<Receive>>) -> Serviced {
+/// #         self.bytes += 64;
+/// #         interrupt.queue_deferred();
+/// #         Serviced::Claimed
+/// #     }
+/// # }
+///
+/// let half = Dpc::new(Receive { received: AtomicU32::new(0) });
+/// let registration = LineBased::new(device).deferred(half).connect(Queue { bytes: 0 })?;
+/// model.raise_line();
+/// assert_eq!(registration.deferred().received.load(Ordering::Relaxed), 64);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Deferred<'a, H> {
-    core: &'a Core<H>,
+    way: Way<'a, H>,
 }
 
 impl<'a, H> Deferred<'a, H> {
-    /// # Safety
-    ///
-    /// `core` has been published, and its interrupt stays connected during `'a`.
-    pub(crate) const unsafe fn new(core: &'a Core<H>) -> Self {
-        // INVARIANT: the caller vouches for it.
-        Self { core }
+    pub(crate) const fn new(way: Way<'a, H>) -> Self {
+        Self { way }
     }
 
     /// Calls `with_handler` with the handler, under the interrupt's lock and at its synchronize
@@ -234,10 +450,28 @@ impl<'a, H> Deferred<'a, H> {
     /// # Panics
     ///
     /// Above the synchronize IRQL: `KeSynchronizeExecution` would lower the IRQL there.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use wdm_interrupt::{Deferred, DeferredHandler};
+    ///
+    /// struct Handler {
+    ///     ready: Option<u32>,
+    /// }
+    /// struct Completion;
+    ///
+    /// impl DeferredHandler<Handler> for Completion {
+    ///     fn run(&self, deferred: &Deferred<'_, Handler>) {
+    ///         if let Some(_result) = deferred.synchronize(|handler| handler.ready.take()) {
+    ///             // Complete the IRP that waits for it.
+    ///         }
+    ///     }
+    /// }
+    /// ```
     #[track_caller]
     pub fn synchronize<R>(&self, with_handler: impl FnOnce(&mut H) -> R) -> R {
-        // SAFETY: published and connected (invariant).
-        unsafe { self.core.synchronize(with_handler) }
+        self.way.synchronize(with_handler)
     }
 }
 
@@ -245,4 +479,10 @@ impl<H> fmt::Debug for Deferred<'_, H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Deferred").finish_non_exhaustive()
     }
+}
+
+/// The number of the current thread, to tell it from others; IRQL: at most `DISPATCH_LEVEL`.
+pub(crate) fn current_thread() -> usize {
+    // SAFETY: the call reads the current thread's own number.
+    unsafe { nt::PsGetCurrentThreadId() }.addr()
 }

@@ -27,19 +27,70 @@ pub struct Irql(u8);
 
 impl Irql {
     /// `PASSIVE_LEVEL`: threads run here, nothing is held off.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use wdm_interrupt::Irql;
+    ///
+    /// # let machine = wdm_interrupt_model::host::Machine::new(1).enter();
+    /// // In a PnP dispatch routine, which may connect and disconnect.
+    /// assert_eq!(Irql::current(), Irql::PASSIVE);
+    /// ```
     pub const PASSIVE: Self = Self(0);
     /// `APC_LEVEL`: a thread that takes no asynchronous procedure call.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use wdm_interrupt::Irql;
+    ///
+    /// /// Whether pageable memory may be touched.
+    /// fn may_page(irql: Irql) -> bool {
+    ///     irql <= Irql::APC
+    /// }
+    /// assert!(may_page(Irql::PASSIVE));
+    /// assert!(!may_page(Irql::DISPATCH));
+    /// ```
     pub const APC: Self = Self(1);
     /// `DISPATCH_LEVEL`: DPCs run here, and the holder of a spin lock; no waiting, no paging.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use wdm_interrupt::Irql;
+    ///
+    /// /// Whether a thread may wait.
+    /// fn may_wait(irql: Irql) -> bool {
+    ///     irql < Irql::DISPATCH
+    /// }
+    /// assert!(may_wait(Irql::APC));
+    /// ```
     pub const DISPATCH: Self = Self(2);
 
     /// The IRQL with the number `raw`, a `KIRQL`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use wdm_interrupt::Irql;
+    ///
+    /// assert_eq!(Irql::from_raw(2), Irql::DISPATCH);
+    /// ```
     #[must_use]
     pub const fn from_raw(raw: u8) -> Self {
         Self(raw)
     }
 
     /// The number, a `KIRQL`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use wdm_interrupt::Irql;
+    ///
+    /// assert_eq!(Irql::APC.to_raw(), 1);
+    /// ```
     #[must_use]
     pub const fn to_raw(self) -> u8 {
         self.0
@@ -50,6 +101,20 @@ impl Irql {
     /// See [`KeGetCurrentIrql`][page].
     ///
     /// [page]: https://learn.microsoft.com/windows-hardware/drivers/ddi/wdm/nf-wdm-kegetcurrentirql
+    ///
+    /// # Examples
+    ///
+    /// ```
+    #[doc = include_str!("examples/handler.txt")]
+    #[doc = include_str!("examples/line.txt")]
+    /// let registration = LineBased::new(device).connect(Handler::default())?;
+    ///
+    /// // Under the interrupt's lock it is the device's IRQL.
+    /// let irql = registration.synchronize(|_handler| Irql::current());
+    /// assert_eq!(irql, registration.synchronize_irql());
+    /// assert!(irql > Irql::current());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[inline]
     #[must_use]
     pub fn current() -> Self {

@@ -12,33 +12,6 @@
 //! - **The teardown is one function**, in [one order](InterruptRegistration#teardown), also when
 //!   connecting fails half way.
 //!
-//! # Choosing a request
-//!
-//! | the driver | request |
-//! |---|---|
-//! | has one ISR for all of a PCI device's messages, or its line when there are none | [`MessageBased`] with [`fall_back_to_line`](MessageBased::fall_back_to_line) |
-//! | has one ISR, and the INF asks for no messages | [`LineBased`] |
-//! | has several interrupts with an ISR each | [`FullySpecified`], one for each [`InterruptResource`] |
-//!
-//! # A driver's life with an interrupt
-//!
-//! - `AddDevice`: keep the physical device object.
-//! - `IRP_MN_START_DEVICE`, when the lower drivers have completed it: map the registers, make a
-//!   handler that owns the mapping, `connect`. The handler's `enable` unmasks the device.
-//! - IOCTLs and the like: `synchronize`.
-//! - `IRP_MN_STOP_DEVICE`, `IRP_MN_REMOVE_DEVICE`: [`disconnect`](InterruptRegistration::disconnect)
-//!   (or drop), before passing the IRP down. The handler's `disable` silences the device; the
-//!   mapping comes back with the handler, unused by then.
-//! - `IRP_MN_SURPRISE_REMOVAL`:
-//!   [`disconnect_removed`](InterruptRegistration::disconnect_removed), which leaves the hardware
-//!   alone.
-//!
-//! # Back ends
-//!
-//! In a driver the kernel is Windows's, through `wdk-sys`. Off Windows it is the model of
-//! `wdm-interrupt-model`, so that an ISR can be unit tested on any host, as the examples here are.
-//! On a Windows host the feature `model` selects the model.
-//!
 //! # Example
 //!
 //! ```
@@ -82,20 +55,34 @@
 //! let device = unsafe { PhysicalDevice::new(pdo) }?;
 //! let registration = MessageBased::new(device)
 //!     .fall_back_to_line()
-//!     .deferred(Completion)
-//!     .connect(Device { events: 0 })
-//!     .map_err(|error| error.kind())?;
+//!     .deferred(Dpc::new(Completion))
+//!     .connect(Device { events: 0 })?;
 //!
 //! // The device interrupts.
 //! model.raise_message(1);
 //! assert_eq!(registration.synchronize(|device| device.events), 1);
 //!
 //! // In IRP_MN_STOP_DEVICE or IRP_MN_REMOVE_DEVICE.
-//! let (device, Completion) = registration.disconnect().map_err(|error| error.to_string())?;
+//! let (device, Completion) = registration.disconnect()?;
 //! assert_eq!(device.events, 1);
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! # Where to read on
+//!
+//! | | |
+//! |---|---|
+//! | [`guide`] | how to use it: the ISR, a driver's life, the requests, shared state, the teardown, what is sound |
+//! | [`windows_calls`] | from the C call or the KMDF function to the item here |
+//! | [`contract`] | the kernel's rules, and how each is upheld |
+//! | [`scenarios`] | mistakes that real drivers made, what stops each, and the tests that show it |
+//!
+//! # Back ends
+//!
+//! In a driver the kernel is Windows's, through `wdk-sys`. Off Windows it is the model of
+//! `wdm-interrupt-model`, so that an ISR can be unit tested on any host, as the examples here are.
+//! On a Windows host the feature `model` selects the model.
 //!
 //! [`IoConnectInterruptEx`]: https://learn.microsoft.com/windows-hardware/drivers/ddi/wdm/nf-wdm-ioconnectinterruptex
 //! [`IoDisconnectInterruptEx`]: https://learn.microsoft.com/windows-hardware/drivers/ddi/wdm/nf-wdm-iodisconnectinterruptex
@@ -110,21 +97,55 @@ mod device;
 mod error;
 mod handler;
 mod irql;
-mod life;
+mod link;
+mod messages;
 mod nt;
+mod passive;
+mod pool;
 mod registration;
 mod request;
 mod resource;
 mod resource_list;
 mod routine;
+mod table;
+mod teardown;
 
-pub use deferred::{Deferred, DeferredHalf, DeferredHandler, DeferredKind, Dpc, NoDeferred};
+pub use block::Halves;
+pub use deferred::{
+    Deferred, DeferredHalf, DeferredHandler, DeferredKind, Dpc, DpcImportance, FunctionDevice,
+    NoDeferred, ProcessorNumber, SharedDeferred, SharedDeferredHandler, SharedDpc, ThreadedDpc,
+    Work, WorkHandler, WorkItem,
+};
 pub use device::{NullDevice, PhysicalDevice};
-pub use error::{ConnectError, ConnectErrorKind, DisconnectError};
+pub use error::{
+    ConnectError, ConnectErrorKind, DisconnectError, DisconnectErrorKind, InPlaceError,
+};
 pub use handler::{Interrupt, InterruptHandler, MessageId, Serviced};
 pub use irql::Irql;
+pub use messages::{
+    ConnectEachError, EachMessage, IntoHandlers, Message, MessageHalf, MessageHalves,
+    MessageRegistration,
+};
+pub use nt::KINTERRUPT;
 #[doc(no_inline)]
 pub use nt::{CM_RESOURCE_LIST, DEVICE_OBJECT, NTSTATUS};
-pub use registration::{ConnectionKind, InterruptRegistration};
-pub use request::{FullySpecified, LineBased, MessageBased};
+pub use passive::{
+    ExperimentalPassiveMessageBased, PassiveFullySpecified, PassiveHalf, PassiveInterrupt,
+    PassiveInterruptHandler, PassiveInterruptRegistration, PassiveLineBased,
+};
+pub use registration::{BorrowedRegistration, ConnectionKind, InterruptRegistration};
+pub use request::{FullySpecified, InPlace, LineBased, MessageBased, SeveralFullySpecified};
 pub use resource::{InterruptMode, InterruptResource, InterruptResources, ResourceError};
+pub use table::{InterruptPolarity, MessageEntry, MessageTable};
+
+#[doc = include_str!("../docs/guide.md")]
+pub mod guide {}
+
+#[doc = include_str!("../docs/windows-calls.md")]
+pub mod windows_calls {}
+
+#[doc = include_str!("../docs/contract.md")]
+pub mod contract {}
+
+#[doc = include_str!("../docs/scenarios.md")]
+pub mod scenarios {}

@@ -6,23 +6,30 @@
 #[cfg(all(windows, not(feature = "model")))]
 mod back_end {
     pub(crate) use wdk_sys::{
-        _CM_SHARE_DISPOSITION, _IO_CONNECT_INTERRUPT_MESSAGE_BASED_PARAMETERS__bindgen_ty_1,
-        _KINTERRUPT, _KINTERRUPT_MODE, BOOLEAN, CM_FULL_RESOURCE_DESCRIPTOR,
-        CM_PARTIAL_RESOURCE_DESCRIPTOR, CM_PARTIAL_RESOURCE_LIST, CM_RESOURCE_INTERRUPT_LATCHED,
-        CM_RESOURCE_INTERRUPT_MESSAGE, CONNECT_FULLY_SPECIFIED, CONNECT_FULLY_SPECIFIED_GROUP,
-        CONNECT_LINE_BASED, CONNECT_MESSAGE_BASED, CmResourceTypeDeviceSpecific,
-        CmResourceTypeInterrupt, IO_CONNECT_INTERRUPT_FULLY_SPECIFIED_PARAMETERS,
+        _CM_SHARE_DISPOSITION, _EVENT_TYPE, _KDPC_IMPORTANCE, _KINTERRUPT, _KINTERRUPT_MODE,
+        _KINTERRUPT_POLARITY, _KWAIT_REASON, _MODE, _WORK_QUEUE_TYPE, BOOLEAN,
+        CM_FULL_RESOURCE_DESCRIPTOR, CM_PARTIAL_RESOURCE_DESCRIPTOR, CM_PARTIAL_RESOURCE_LIST,
+        CM_RESOURCE_INTERRUPT_LATCHED, CM_RESOURCE_INTERRUPT_MESSAGE, CONNECT_FULLY_SPECIFIED,
+        CONNECT_FULLY_SPECIFIED_GROUP, CONNECT_LINE_BASED, CONNECT_MESSAGE_BASED,
+        CONNECT_MESSAGE_BASED_PASSIVE, CmResourceTypeDeviceSpecific, CmResourceTypeInterrupt,
+        IO_CONNECT_INTERRUPT_FULLY_SPECIFIED_PARAMETERS,
         IO_CONNECT_INTERRUPT_LINE_BASED_PARAMETERS, IO_CONNECT_INTERRUPT_MESSAGE_BASED_PARAMETERS,
         IO_CONNECT_INTERRUPT_PARAMETERS, IO_DISCONNECT_INTERRUPT_PARAMETERS,
-        IO_INTERRUPT_MESSAGE_INFO, IO_INTERRUPT_MESSAGE_INFO_ENTRY, KDPC, KSPIN_LOCK, PKINTERRUPT,
-        PKSYNCHRONIZE_ROUTINE, POOL_FLAG_NON_PAGED, PVOID, STATUS_INSUFFICIENT_RESOURCES,
-        STATUS_INVALID_DEVICE_REQUEST, STATUS_INVALID_DEVICE_STATE, STATUS_INVALID_PARAMETER,
-        STATUS_INVALID_PARAMETER_1, STATUS_INVALID_PARAMETER_10, STATUS_NOT_FOUND,
-        STATUS_NOT_SUPPORTED, STATUS_UNSUCCESSFUL, ULONG,
+        IO_INTERRUPT_MESSAGE_INFO, IO_INTERRUPT_MESSAGE_INFO_ENTRY,
+        IO_REPORT_INTERRUPT_ACTIVE_STATE_PARAMETERS, KDPC, KEVENT, KPROCESSOR_MODE, KSPIN_LOCK,
+        LARGE_INTEGER, PIO_WORKITEM, PIO_WORKITEM_ROUTINE, PKINTERRUPT, PKMESSAGE_SERVICE_ROUTINE,
+        PKSERVICE_ROUTINE, PKSYNCHRONIZE_ROUTINE, POOL_FLAG_NON_PAGED, PROCESSOR_NUMBER, PVOID,
+        STATUS_INSUFFICIENT_RESOURCES, STATUS_INVALID_DEVICE_REQUEST, STATUS_INVALID_DEVICE_STATE,
+        STATUS_INVALID_PARAMETER, STATUS_INVALID_PARAMETER_1, STATUS_INVALID_PARAMETER_10,
+        STATUS_NOT_FOUND, STATUS_NOT_SUPPORTED, STATUS_SUCCESS, STATUS_UNSUCCESSFUL, ULONG,
         ntddk::{
-            ExAllocatePool2, ExFreePoolWithTag, IoConnectInterruptEx, IoDisconnectInterruptEx,
-            KeFlushQueuedDpcs, KeGetCurrentIrql, KeInitializeDpc, KeInsertQueueDpc,
-            KeRemoveQueueDpc, KeSynchronizeExecution,
+            ExAllocatePool2, ExFreePoolWithTag, IoAllocateWorkItem, IoConnectInterruptEx,
+            IoDisconnectInterruptEx, IoFreeWorkItem, IoQueueWorkItem, IoReportInterruptActive,
+            IoReportInterruptInactive, KeEnterCriticalRegion, KeFlushQueuedDpcs, KeGetCurrentIrql,
+            KeInitializeDpc, KeInitializeEvent, KeInitializeThreadedDpc, KeInsertQueueDpc,
+            KeLeaveCriticalRegion, KeRemoveQueueDpc, KeSetEvent, KeSetImportanceDpc,
+            KeSetTargetProcessorDpcEx, KeSynchronizeExecution, KeWaitForSingleObject,
+            PsGetCurrentThreadId,
         },
     };
     pub use wdk_sys::{CM_RESOURCE_LIST, DEVICE_OBJECT, NTSTATUS};
@@ -46,26 +53,32 @@ mod back_end {
     pub use wdm_interrupt_model::nt::{CM_RESOURCE_LIST, DEVICE_OBJECT, NTSTATUS};
     pub(crate) use wdm_interrupt_model::{
         host::kernel::{
-            ExAllocatePool2, ExFreePoolWithTag, IoConnectInterruptEx, IoDisconnectInterruptEx,
-            KeFlushQueuedDpcs, KeGetCurrentIrql, KeInitializeDpc, KeInsertQueueDpc,
-            KeRemoveQueueDpc, KeSynchronizeExecution,
+            ExAllocatePool2, ExFreePoolWithTag, IoAllocateWorkItem, IoConnectInterruptEx,
+            IoDisconnectInterruptEx, IoFreeWorkItem, IoQueueWorkItem, IoReportInterruptActive,
+            IoReportInterruptInactive, KeEnterCriticalRegion, KeFlushQueuedDpcs, KeGetCurrentIrql,
+            KeInitializeDpc, KeInitializeEvent, KeInitializeThreadedDpc, KeInsertQueueDpc,
+            KeLeaveCriticalRegion, KeRemoveQueueDpc, KeSetEvent, KeSetImportanceDpc,
+            KeSetTargetProcessorDpcEx, KeSynchronizeExecution, KeWaitForSingleObject,
+            PsGetCurrentThreadId,
         },
         nt::{
-            _CM_SHARE_DISPOSITION, _IO_CONNECT_INTERRUPT_MESSAGE_BASED_PARAMETERS__bindgen_ty_1,
-            _KINTERRUPT, _KINTERRUPT_MODE, BOOLEAN, CM_FULL_RESOURCE_DESCRIPTOR,
-            CM_PARTIAL_RESOURCE_DESCRIPTOR, CM_PARTIAL_RESOURCE_LIST,
+            _CM_SHARE_DISPOSITION, _EVENT_TYPE, _KDPC_IMPORTANCE, _KINTERRUPT, _KINTERRUPT_MODE,
+            _KINTERRUPT_POLARITY, _KWAIT_REASON, _MODE, _WORK_QUEUE_TYPE, BOOLEAN,
+            CM_FULL_RESOURCE_DESCRIPTOR, CM_PARTIAL_RESOURCE_DESCRIPTOR, CM_PARTIAL_RESOURCE_LIST,
             CM_RESOURCE_INTERRUPT_LATCHED, CM_RESOURCE_INTERRUPT_MESSAGE, CONNECT_FULLY_SPECIFIED,
             CONNECT_FULLY_SPECIFIED_GROUP, CONNECT_LINE_BASED, CONNECT_MESSAGE_BASED,
-            CmResourceTypeDeviceSpecific, CmResourceTypeInterrupt,
+            CONNECT_MESSAGE_BASED_PASSIVE, CmResourceTypeDeviceSpecific, CmResourceTypeInterrupt,
             IO_CONNECT_INTERRUPT_FULLY_SPECIFIED_PARAMETERS,
             IO_CONNECT_INTERRUPT_LINE_BASED_PARAMETERS,
             IO_CONNECT_INTERRUPT_MESSAGE_BASED_PARAMETERS, IO_CONNECT_INTERRUPT_PARAMETERS,
             IO_DISCONNECT_INTERRUPT_PARAMETERS, IO_INTERRUPT_MESSAGE_INFO,
-            IO_INTERRUPT_MESSAGE_INFO_ENTRY, KDPC, KSPIN_LOCK, PKINTERRUPT, PKSYNCHRONIZE_ROUTINE,
-            POOL_FLAG_NON_PAGED, PVOID, STATUS_INSUFFICIENT_RESOURCES,
+            IO_INTERRUPT_MESSAGE_INFO_ENTRY, IO_REPORT_INTERRUPT_ACTIVE_STATE_PARAMETERS, KDPC,
+            KEVENT, KPROCESSOR_MODE, KSPIN_LOCK, LARGE_INTEGER, PIO_WORKITEM, PIO_WORKITEM_ROUTINE,
+            PKINTERRUPT, PKMESSAGE_SERVICE_ROUTINE, PKSERVICE_ROUTINE, PKSYNCHRONIZE_ROUTINE,
+            POOL_FLAG_NON_PAGED, PROCESSOR_NUMBER, PVOID, STATUS_INSUFFICIENT_RESOURCES,
             STATUS_INVALID_DEVICE_REQUEST, STATUS_INVALID_DEVICE_STATE, STATUS_INVALID_PARAMETER,
             STATUS_INVALID_PARAMETER_1, STATUS_INVALID_PARAMETER_10, STATUS_NOT_FOUND,
-            STATUS_NOT_SUPPORTED, STATUS_UNSUCCESSFUL, ULONG,
+            STATUS_NOT_SUPPORTED, STATUS_SUCCESS, STATUS_UNSUCCESSFUL, ULONG,
         },
     };
 
@@ -89,6 +102,27 @@ mod back_end {
 }
 
 pub(crate) use back_end::*;
+
+/// An interrupt object: opaque, and the kernel's.
+///
+/// # Examples
+///
+/// For a routine of the driver's that is written in C:
+///
+/// ```
+#[doc = include_str!("examples/handler.txt")]
+#[doc = include_str!("examples/line.txt")]
+/// type Dump = unsafe extern "C" fn(*const KINTERRUPT);
+/// # unsafe extern "C" fn dump_in_c(object: *const KINTERRUPT) { assert!(!object.is_null()); }
+/// # let dump: Dump = dump_in_c;
+///
+/// let registration = LineBased::new(device).connect(Handler::default())?;
+/// // SAFETY: connected as long as the registration is there, and the routine only looks.
+/// unsafe { dump(registration.interrupt_object()) };
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub type KINTERRUPT = _KINTERRUPT;
+
 #[doc(no_inline)]
 pub use back_end::{CM_RESOURCE_LIST, DEVICE_OBJECT, NTSTATUS};
 

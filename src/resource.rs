@@ -10,11 +10,26 @@ use crate::irql::Irql;
 use crate::nt;
 use crate::resource_list::{Descriptor, Kind, List};
 
-/// One interrupt that the PnP manager assigned: a line, or a message.
+/// One interrupt that the PnP manager assigned: a line, or a message. A copy of what the lists say,
+/// to be read at any IRQL.
 ///
 /// See [`CM_PARTIAL_RESOURCE_DESCRIPTOR`][page].
 ///
 /// [page]: https://learn.microsoft.com/windows-hardware/drivers/ddi/wdm/ns-wdm-_cm_partial_resource_descriptor
+///
+/// # Examples
+///
+/// What a driver decides on before it connects:
+///
+/// ```
+#[doc = include_str!("examples/handler.txt")]
+#[doc = include_str!("examples/line.txt")]
+/// for interrupt in resources.iter() {
+///     println!("vector {:#x} at {}", interrupt.vector(), interrupt.irql());
+/// }
+/// assert_eq!(resources.iter().count(), 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct InterruptResource {
     message: bool,
@@ -27,6 +42,20 @@ pub struct InterruptResource {
 }
 
 /// How an interrupt is signalled: `KINTERRUPT_MODE`.
+///
+/// See [`KINTERRUPT_MODE`][page].
+///
+/// [page]: https://learn.microsoft.com/windows-hardware/drivers/ddi/wdm/ne-wdm-_kinterrupt_mode
+///
+/// # Examples
+///
+/// ```
+#[doc = include_str!("examples/handler.txt")]
+#[doc = include_str!("examples/messages.txt")]
+/// // Messages are edges.
+/// assert!(resources.iter().all(|interrupt| interrupt.mode() == InterruptMode::Latched));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum InterruptMode {
     /// The request stands as long as the line is asserted.
@@ -37,42 +66,126 @@ pub enum InterruptMode {
 
 impl InterruptResource {
     /// Whether it is a message (MSI, MSI-X), not a line.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    #[doc = include_str!("examples/handler.txt")]
+    #[doc = include_str!("examples/messages.txt")]
+    /// assert!(resources.iter().all(|interrupt| interrupt.is_message()));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub const fn is_message(&self) -> bool {
         self.message
     }
 
     /// The system's vector.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    #[doc = include_str!("examples/handler.txt")]
+    #[doc = include_str!("examples/messages.txt")]
+    /// let vectors: Vec<_> = resources.iter().map(|interrupt| interrupt.vector()).collect();
+    /// assert_eq!(vectors.len(), 2);
+    /// assert_ne!(vectors[0], vectors[1]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub const fn vector(&self) -> u32 {
         self.vector
     }
 
     /// The IRQL at which it interrupts. `PASSIVE_LEVEL` means a passive-level interrupt.
+    ///
+    /// # Examples
+    ///
+    /// The kinds of request differ by it:
+    ///
+    /// ```
+    /// use wdm_interrupt::{InterruptResource, Irql};
+    ///
+    /// /// Whether the request is a `PassiveFullySpecified`, and not a `FullySpecified`.
+    /// fn is_passive(interrupt: &InterruptResource) -> bool {
+    ///     interrupt.irql() == Irql::PASSIVE
+    /// }
+    #[doc = include_str!("examples/passive.txt")]
+    /// assert!(resources.iter().all(|interrupt| is_passive(&interrupt)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub const fn irql(&self) -> Irql {
         self.irql
     }
 
     /// The processor group that [`affinity`](Self::affinity) is in.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    #[doc = include_str!("examples/handler.txt")]
+    /// # let model = machine.device().line().group(1).build();
+    /// # let (raw, translated) = (model.raw_resources(), model.translated_resources());
+    /// # // SAFETY: the device is started while the example lasts.
+    /// # let resources = unsafe { InterruptResources::from_start_device(raw, translated) }?;
+    /// let line = resources.iter().next().ok_or("no interrupt is assigned")?;
+    /// assert_eq!(line.group(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub const fn group(&self) -> u16 {
         self.group
     }
 
     /// The processors that it can interrupt, a bit each: a `KAFFINITY`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    #[doc = include_str!("examples/handler.txt")]
+    #[doc = include_str!("examples/line.txt")]
+    /// let line = resources.iter().next().ok_or("no interrupt is assigned")?;
+    /// // A machine with one processor.
+    /// assert_eq!(line.affinity(), 0b1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub const fn affinity(&self) -> u64 {
         self.affinity
     }
 
     /// How it is signalled.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    #[doc = include_str!("examples/handler.txt")]
+    #[doc = include_str!("examples/line.txt")]
+    /// let line = resources.iter().next().ok_or("no interrupt is assigned")?;
+    /// assert_eq!(line.mode(), InterruptMode::LevelSensitive);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub const fn mode(&self) -> InterruptMode {
         self.mode
     }
 
     /// Whether other devices may interrupt on the same vector (`CmResourceShareShared`).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    #[doc = include_str!("examples/handler.txt")]
+    /// # let model = machine.device().shareable_line().build();
+    /// # let (raw, translated) = (model.raw_resources(), model.translated_resources());
+    /// # // SAFETY: the device is started while the example lasts.
+    /// # let resources = unsafe { InterruptResources::from_start_device(raw, translated) }?;
+    /// let line = resources.iter().next().ok_or("no interrupt is assigned")?;
+    /// // The ISR is called for the others' interrupts as well.
+    /// assert!(line.is_shared());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub const fn is_shared(&self) -> bool {
         self.shared
@@ -119,6 +232,10 @@ impl<'a> InterruptResources<'a> {
     ///
     /// Both NULL are no resources. IRQL: the lists are pageable, so at most `APC_LEVEL`.
     ///
+    /// See [`IRP_MN_START_DEVICE`][page].
+    ///
+    /// [page]: https://learn.microsoft.com/windows-hardware/drivers/kernel/irp-mn-start-device
+    ///
     /// # Errors
     ///
     /// The lists do not go together; see [`ResourceError`].
@@ -128,6 +245,33 @@ impl<'a> InterruptResources<'a> {
     /// Each pointer is NULL or to a complete `CM_RESOURCE_LIST`, every byte of it initialised: as
     /// many descriptors as its counts say, which cannot be checked here. Both stay as they are
     /// during `'a`, which ends with the IRP at the latest; an [`InterruptResource`] is a copy.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use wdm_interrupt::{CM_RESOURCE_LIST, InterruptResource, InterruptResources, ResourceError};
+    ///
+    /// /// The first interrupt of an `IRP_MN_START_DEVICE`, from `Parameters.StartDevice`.
+    /// ///
+    /// /// # Safety
+    /// ///
+    /// /// The lists are those of an IRP that is not completed yet.
+    /// unsafe fn first_interrupt(
+    ///     allocated: *const CM_RESOURCE_LIST,
+    ///     translated: *const CM_RESOURCE_LIST,
+    /// ) -> Result<Option<InterruptResource>, ResourceError> {
+    ///     // SAFETY: as the caller promises, and what is returned is a copy.
+    ///     let lists = unsafe { InterruptResources::from_start_device(allocated, translated) }?;
+    ///     Ok(lists.iter().next())
+    /// }
+    /// # let machine = wdm_interrupt_model::host::Machine::new(1).enter();
+    /// # let model = machine.device().line().build();
+    /// # let (allocated, translated) = (model.raw_resources(), model.translated_resources());
+    /// // SAFETY: the device is being started.
+    /// let line = unsafe { first_interrupt(allocated, translated) }?;
+    /// assert!(line.is_some_and(|line| !line.is_message()));
+    /// # Ok::<(), ResourceError>(())
+    /// ```
     pub unsafe fn from_start_device(
         raw: *const nt::CM_RESOURCE_LIST,
         translated: *const nt::CM_RESOURCE_LIST,
@@ -146,6 +290,19 @@ impl<'a> InterruptResources<'a> {
     ///
     /// A list is cut short, or the two do not go together; see [`ResourceError`]. Nothing is read
     /// outside the slices.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use wdm_interrupt::{InterruptResources, ResourceError};
+    ///
+    /// assert_eq!(InterruptResources::parse(&[], &[])?.iter().count(), 0);
+    ///
+    /// // A list that ends within its first count.
+    /// let cut = InterruptResources::parse(&[1, 0], &[]);
+    /// assert_eq!(cut.err(), Some(ResourceError::RawCutShort { offset: 0 }));
+    /// # Ok::<(), ResourceError>(())
+    /// ```
     pub fn parse(raw: &'a [u8], translated: &'a [u8]) -> Result<Self, ResourceError> {
         let (raw, translated) = (List::new(raw), List::new(translated));
         let mut raw_descriptors = raw.descriptors();
@@ -170,6 +327,22 @@ impl<'a> InterruptResources<'a> {
     /// several messages is as many interrupts, with consecutive vectors.
     ///
     /// Any IRQL, if the lists are resident.
+    ///
+    /// # Examples
+    ///
+    /// A request for each, with a handler of its own:
+    ///
+    /// ```
+    #[doc = include_str!("examples/handler.txt")]
+    #[doc = include_str!("examples/messages.txt")]
+    /// let mut registrations = Vec::new();
+    /// for interrupt in resources.iter() {
+    ///     registrations.push(FullySpecified::new(device, interrupt).connect(Handler::default())?);
+    /// }
+    /// assert_eq!(registrations.len(), 2);
+    /// # drop(registrations);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn iter(&self) -> impl Iterator<Item = InterruptResource> + use<'a> {
         // `parse` has seen that both lists are whole, equally long, and of the same kinds.
         let pairs = self.raw.descriptors().zip(self.translated.descriptors());
@@ -178,9 +351,43 @@ impl<'a> InterruptResources<'a> {
             pair.into_iter().flat_map(|(raw, translated)| Pair { raw, translated }.interrupts())
         })
     }
+
+    /// How many of the interrupts are messages: what [`EachMessage`](crate::EachMessage) is told.
+    ///
+    /// Any IRQL, if the lists are resident.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use wdm_interrupt::InterruptResources;
+    ///
+    /// // A device without resources.
+    /// assert_eq!(InterruptResources::parse(&[], &[])?.message_count(), 0);
+    /// # Ok::<(), wdm_interrupt::ResourceError>(())
+    /// ```
+    #[must_use]
+    pub fn message_count(&self) -> u32 {
+        self.iter().filter(InterruptResource::is_message).map(|_message| 1).sum()
+    }
 }
 
 /// A pair of resource lists that cannot be read. `index` counts descriptors from 0, `offset` bytes.
+///
+/// # Examples
+///
+/// ```
+/// use wdm_interrupt::{InterruptResources, ResourceError};
+///
+/// // One list of a START, and none of the other.
+/// let list = [
+///     &1_u32.to_le_bytes()[..],           // CM_RESOURCE_LIST.Count
+///     &[0; 12],                           // bus, version, revision
+///     &1_u32.to_le_bytes(), &[0; 20],     // one partial descriptor
+/// ].concat();
+/// let error = InterruptResources::parse(&list, &[]).unwrap_err();
+/// assert_eq!(error, ResourceError::DifferentLengths { index: 0 });
+/// assert!(error.to_string().starts_with("only one of the resource lists has a descriptor 0"));
+/// ```
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[non_exhaustive]
 pub enum ResourceError {
@@ -219,7 +426,16 @@ pub enum ResourceError {
 }
 
 impl ResourceError {
-    /// The `NTSTATUS` to return to the PnP manager: `STATUS_INVALID_PARAMETER`.
+    /// The `NTSTATUS` to return to the PnP manager: `STATUS_INVALID_PARAMETER`. Any IRQL.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use wdm_interrupt::ResourceError;
+    ///
+    /// let error = ResourceError::DifferentKinds { index: 2 };
+    /// assert_eq!(error.status(), 0xC000_000D_u32.cast_signed());
+    /// ```
     #[must_use]
     pub const fn status(self) -> nt::NTSTATUS {
         nt::STATUS_INVALID_PARAMETER

@@ -1,15 +1,21 @@
 //! The routines that the kernel calls.
 //!
-//! Each takes its context for what it was registered with and hands on to safe code at once. The
+//! Each takes its context for what it was registered with and hands on at once. The
 //! type parameters are the only link between a context and its type, so every routine is named
 //! together with the context it gets, in one expression, where it is registered.
 
 use core::ptr::{self, NonNull};
 
 use crate::block::Block;
-use crate::deferred::DeferredHalf;
-use crate::handler::{InterruptHandler, Serviced};
+use crate::connection::Slot;
+use crate::deferred::{
+    DeferredHalf, DeferredHandler, DpcParts, PassiveWorkParts, SharedDeferredHandler, SharedParts,
+    ThreadedParts, WorkHandler, WorkParts,
+};
+use crate::handler::{InterruptHandler, Serviced, Source};
+use crate::messages::{MessageBlock, MessageHalf};
 use crate::nt::{self, kernel_routine};
+use crate::passive::{PassiveBlock, PassiveHalf, PassiveInterruptHandler};
 
 impl Serviced {
     const fn to_boolean(self) -> nt::BOOLEAN {
@@ -35,7 +41,7 @@ kernel_routine! {
         // SAFETY: the context is the block, complete and in place; all its users share it.
         let block = unsafe { &*context.cast::<Block<H, D>>() };
         // SAFETY: the kernel calls this as the block's ISR, its lock held.
-        unsafe { block.service(None) }.to_boolean()
+        unsafe { block.service(Source::Line) }.to_boolean()
     }
 }
 
@@ -53,7 +59,7 @@ kernel_routine! {
         // SAFETY: the context is the block, complete and in place; all its users share it.
         let block = unsafe { &*context.cast::<Block<H, D>>() };
         // SAFETY: the kernel calls this as the block's ISR, its lock held.
-        unsafe { block.service(Some(message)) }.to_boolean()
+        unsafe { block.service_message(message) }.to_boolean()
     }
 }
 
@@ -77,22 +83,174 @@ kernel_routine! {
 }
 
 kernel_routine! {
-    /// `KDEFERRED_ROUTINE` of the registration's DPC.
+    /// `KSERVICE_ROUTINE` of one of several vectors.
     ///
     /// # Safety
     ///
-    /// Called by the kernel for the block's KDPC, the block as deferred context. The block stays
-    /// until the teardown has flushed the DPC.
-    pub(crate) unsafe fn dpc[H: InterruptHandler<D>, D: DeferredHalf<H>](
-        _dpc: *mut nt::KDPC,
+    /// As for [`line`], with a slot of the block's as service context.
+    pub(crate) unsafe fn vector[H: InterruptHandler<D>, D: DeferredHalf<H>](
+        _interrupt: nt::PKINTERRUPT,
         context: nt::PVOID,
-        _first: nt::PVOID,
-        _second: nt::PVOID,
-    ) -> () {
-        // SAFETY: the context is the block, complete and in place; all its users share it.
-        let block = unsafe { &*context.cast::<Block<H, D>>() };
-        block.run_deferred();
+    ) -> nt::BOOLEAN {
+        let slot = context.cast::<Slot>();
+        // SAFETY: the context is the slot, complete and in place.
+        let block = unsafe { (*slot).block };
+        // SAFETY: as above.
+        let index = unsafe { (*slot).index };
+        // SAFETY: the slot's block, complete and in place; all its users share it.
+        let block = unsafe { block.cast::<Block<H, D>>().as_ref() };
+        // SAFETY: the kernel calls this as the block's ISR, its lock held.
+        unsafe { block.service(Source::Vector(index)) }.to_boolean()
     }
+}
+
+kernel_routine! {
+    /// `KMESSAGE_SERVICE_ROUTINE` of messages with a handler each.
+    ///
+    /// # Safety
+    ///
+    /// Called by the kernel for an interrupt that was connected with this routine and the block as
+    /// service context, with the lock of this message. The block is complete since before the
+    /// connect and stays until after the disconnect.
+    pub(crate) unsafe fn each_message[H: InterruptHandler<D>, D: MessageHalf<H>](
+        _interrupt: nt::PKINTERRUPT,
+        context: nt::PVOID,
+        message: nt::ULONG,
+    ) -> nt::BOOLEAN {
+        // SAFETY: the context is the block, hence not null.
+        let block = unsafe { NonNull::new_unchecked(context.cast::<MessageBlock<H, D>>()) };
+        // SAFETY: the kernel calls this as the message's ISR, its lock held.
+        unsafe { MessageBlock::service_message(block, message) }.to_boolean()
+    }
+}
+
+kernel_routine! {
+    /// `KSERVICE_ROUTINE` of the line, where there was to be a handler for each message.
+    ///
+    /// # Safety
+    ///
+    /// As for [`each_message`], with the block's lock.
+    pub(crate) unsafe fn each_line[H: InterruptHandler<D>, D: MessageHalf<H>](
+        _interrupt: nt::PKINTERRUPT,
+        context: nt::PVOID,
+    ) -> nt::BOOLEAN {
+        // SAFETY: the context is the block, hence not null.
+        let block = unsafe { NonNull::new_unchecked(context.cast::<MessageBlock<H, D>>()) };
+        // SAFETY: the kernel calls this as the block's ISR, its lock held.
+        unsafe { MessageBlock::service_line(block) }.to_boolean()
+    }
+}
+
+kernel_routine! {
+    /// `KSERVICE_ROUTINE` of a passive-level line or vector.
+    ///
+    /// # Safety
+    ///
+    /// Called by the kernel for an interrupt that was connected with this routine and the block as
+    /// service context. The block is complete since before the connect and stays until after the
+    /// disconnect.
+    pub(crate) unsafe fn passive_line[H: PassiveInterruptHandler<D>, D: PassiveHalf<H>](
+        _interrupt: nt::PKINTERRUPT,
+        context: nt::PVOID,
+    ) -> nt::BOOLEAN {
+        // SAFETY: the context is the block, complete and in place; all its users share it.
+        let block = unsafe { &*context.cast::<PassiveBlock<H, D>>() };
+        block.service(None).to_boolean()
+    }
+}
+
+kernel_routine! {
+    /// `KMESSAGE_SERVICE_ROUTINE` of passive-level messages.
+    ///
+    /// # Safety
+    ///
+    /// As for [`passive_line`].
+    pub(crate) unsafe fn passive_message[H: PassiveInterruptHandler<D>, D: PassiveHalf<H>](
+        _interrupt: nt::PKINTERRUPT,
+        context: nt::PVOID,
+        message: nt::ULONG,
+    ) -> nt::BOOLEAN {
+        // SAFETY: the context is the block, complete and in place; all its users share it.
+        let block = unsafe { &*context.cast::<PassiveBlock<H, D>>() };
+        block.service(Some(message)).to_boolean()
+    }
+}
+
+/// Defines a `KDEFERRED_ROUTINE` whose context are the parts of a deferred half.
+macro_rules! deferred_routine {
+    ($(#[$meta:meta])* $name:ident[$handler:ident] $parts:ident::$method:ident) => {
+        kernel_routine! {
+            $(#[$meta])*
+            ///
+            /// # Safety
+            ///
+            /// Called by the kernel for the parts' KDPC, the parts as deferred context. They stay
+            /// until the teardown has flushed the DPC.
+            pub(crate) unsafe fn $name[H, T: $handler<H>](
+                _dpc: *mut nt::KDPC,
+                context: nt::PVOID,
+                _first: nt::PVOID,
+                _second: nt::PVOID,
+            ) -> () {
+                // SAFETY: the context is the parts, complete and in place; all users share them.
+                let parts = unsafe { &*context.cast::<$parts<H, T>>() };
+                parts.$method();
+            }
+        }
+    };
+}
+
+deferred_routine! {
+    /// Of a [`Dpc`](crate::Dpc).
+    dpc[DeferredHandler] DpcParts::run
+}
+
+deferred_routine! {
+    /// Of a [`ThreadedDpc`](crate::ThreadedDpc).
+    threaded_dpc[DeferredHandler] ThreadedParts::run
+}
+
+deferred_routine! {
+    /// Of a [`SharedDpc`](crate::SharedDpc).
+    shared_dpc[SharedDeferredHandler] SharedParts::run
+}
+
+deferred_routine! {
+    /// Of the DPC that queues a [`WorkItem`](crate::WorkItem).
+    work_dpc[WorkHandler] WorkParts::request
+}
+
+/// Defines an `IO_WORKITEM_ROUTINE` whose context are the parts of a deferred half.
+macro_rules! work_routine {
+    ($(#[$meta:meta])* $name:ident $parts:ident) => {
+        kernel_routine! {
+            $(#[$meta])*
+            ///
+            /// # Safety
+            ///
+            /// Called by the kernel for the parts' work item, the parts as context. They stay until
+            /// the item is idle.
+            pub(crate) unsafe fn $name[H, T: WorkHandler<H>](
+                _device: *mut nt::DEVICE_OBJECT,
+                context: nt::PVOID,
+            ) -> () {
+                if let Some(parts) = NonNull::new(context.cast::<$parts<H, T>>()) {
+                    // SAFETY: this is the item's routine, and the parts its context.
+                    unsafe { $parts::run(parts) };
+                }
+            }
+        }
+    };
+}
+
+work_routine! {
+    /// Of a [`WorkItem`](crate::WorkItem) that a DPC queues.
+    work WorkParts
+}
+
+work_routine! {
+    /// Of a [`WorkItem`](crate::WorkItem) that a passive-level ISR queues.
+    passive_work PassiveWorkParts
 }
 
 /// Calls `with_state` with what `state` points to, under the lock of the interrupt `object`:

@@ -5,7 +5,7 @@ mod common;
 use common::Happened::{self, Disable, Enable, HandlerDropped, Run, Service};
 use common::{Completion, Diary, Handler, physical_device};
 use wdm_interrupt::{
-    ConnectErrorKind, ConnectionKind, FullySpecified, InterruptResources, Irql, LineBased,
+    ConnectErrorKind, ConnectionKind, Dpc, FullySpecified, InterruptResources, Irql, LineBased,
     MessageBased, NullDevice, PhysicalDevice,
 };
 use wdm_interrupt_model::executive::{Call, Fault};
@@ -139,7 +139,7 @@ fn a_fully_specified_line_and_message_are_connected_by_their_vector() {
     let registration = FullySpecified::new(physical_device(&line), resource)
         .connect(Handler::new(&diary))
         .unwrap();
-    assert_eq!(registration.kind(), ConnectionKind::FullySpecified);
+    assert_eq!(registration.kind(), ConnectionKind::FullySpecified { vectors: 1 });
     assert_eq!(registration.synchronize_irql(), resource.irql());
     assert_eq!(line.raise_line(), Delivery::Claimed);
     drop(registration);
@@ -245,7 +245,7 @@ fn connecting_at_raised_irql_is_an_error_and_gives_both_halves_back() {
         // SAFETY: raises, and lowers below.
         let old = unsafe { kernel::KfRaiseIrql(irql.to_raw()) };
         let error = LineBased::new(physical_device(&device))
-            .deferred(Completion::new(&diary))
+            .deferred(Dpc::new(Completion::new(&diary)))
             .connect(Handler::new(&diary))
             .unwrap_err();
         // SAFETY: lowers to what it was.
@@ -265,7 +265,7 @@ fn no_pool_is_an_error_and_gives_both_halves_back() {
     let diary = Diary::default();
     machine.fail(Call::ExAllocatePool2, 0, nt::STATUS_INSUFFICIENT_RESOURCES);
     let error = LineBased::new(physical_device(&device))
-        .deferred(Completion::new(&diary))
+        .deferred(Dpc::new(Completion::new(&diary)))
         .connect(Handler::new(&diary))
         .unwrap_err();
     assert_eq!(error.kind(), ConnectErrorKind::NoPool);
@@ -295,7 +295,7 @@ fn every_failure_of_the_kernel_is_kept_explained_and_gives_both_halves_back() {
             machine.fail(Call::IoConnectInterruptEx, 0, fault);
             let error = MessageBased::new(physical_device(&device))
                 .fall_back_to_line()
-                .deferred(Completion::new(&diary))
+                .deferred(Dpc::new(Completion::new(&diary)))
                 .connect(Handler::new(&diary))
                 .unwrap_err();
             assert_eq!(error.kind(), ConnectErrorKind::Refused(status));
@@ -319,7 +319,7 @@ fn a_success_that_connects_nothing_is_an_error_and_gives_both_halves_back() {
         let diary = Diary::default();
         machine.fail(Call::IoConnectInterruptEx, 0, fault);
         let error = LineBased::new(physical_device(&device))
-            .deferred(Completion::new(&diary))
+            .deferred(Dpc::new(Completion::new(&diary)))
             .connect(Handler::new(&diary))
             .unwrap_err();
         assert_eq!(error.kind(), ConnectErrorKind::NothingConnected);

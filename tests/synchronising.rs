@@ -75,7 +75,7 @@ fn the_deferred_half_takes_what_the_isr_left() {
     let device = machine.device().line().build();
     let diary = Diary::default();
     let registration = LineBased::new(physical_device(&device))
-        .deferred(Completion::new(&diary))
+        .deferred(Dpc::new(Completion::new(&diary)))
         .connect(Handler::new(&diary))
         .unwrap();
     device.raise_line();
@@ -102,7 +102,7 @@ fn a_dpc_of_an_early_isr_waits_until_the_connection_is_complete() {
     let diary = Diary::default();
     machine.dpc_elsewhere_during_connect(true);
     let registration = MessageBased::new(physical_device(&device))
-        .deferred(Completion::new(&diary))
+        .deferred(Dpc::new(Completion::new(&diary)))
         .connect(Handler::new(&diary))
         .unwrap();
     machine.wait_until(|| diary.count(Run) > 0);
@@ -156,7 +156,7 @@ fn state_is_never_reached_twice_at_once() {
     let machine = Machine::new(4).enter();
     let device = machine.device().messages(4).build();
     let registration = MessageBased::new(physical_device(&device))
-        .deferred(Visitor { runs: AtomicU32::new(0) })
+        .deferred(Dpc::new(Visitor { runs: AtomicU32::new(0) }))
         .connect(Exclusive { sum: 0 })
         .unwrap();
     machine.scope(|scope| {
@@ -173,4 +173,33 @@ fn state_is_never_reached_twice_at_once() {
     let (handler, visitor) = registration.disconnect().unwrap();
     let runs = visitor.runs.load(Ordering::Relaxed);
     assert_eq!(handler.sum, 3 * 2 * ROUNDS + runs);
+}
+
+/// A handler without state, so that one's address is as good as another's.
+struct Stateless;
+
+static STATELESS_SERVED: AtomicU32 = AtomicU32::new(0);
+
+impl InterruptHandler for Stateless {
+    fn service(&mut self, _interrupt: &Interrupt<'_>) -> Serviced {
+        STATELESS_SERVED.fetch_add(1, Ordering::Relaxed);
+        Serviced::Claimed
+    }
+}
+
+#[test]
+fn two_zero_sized_handlers_of_one_type_are_two_registrations() {
+    let machine = Machine::new(1).enter();
+    let (first_device, second_device) =
+        (machine.device().line().build(), machine.device().line().build());
+    let connect = |device| LineBased::new(physical_device(device)).connect(Stateless).unwrap();
+    let (first, second) = (connect(&first_device), connect(&second_device));
+    assert_ne!(first.interrupt_object(), second.interrupt_object());
+    // Each has a lock of its own: were they one, this would wait for itself.
+    first.synchronize(|_| second.synchronize(|_| ()));
+    drop(first);
+    assert_eq!(first_device.raise_line(), Delivery::NotConnected);
+    assert_eq!(second_device.raise_line(), Delivery::Claimed);
+    assert_eq!(STATELESS_SERVED.load(Ordering::Relaxed), 1);
+    drop(second);
 }

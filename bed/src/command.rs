@@ -4,25 +4,66 @@ use alloc::borrow::ToOwned;
 use alloc::format;
 use alloc::string::String;
 
+use crate::hal;
 use crate::image::{Image, LoadError};
-use crate::pnp::resources::Kind;
+use crate::pnp::resources::{Choice, Kind};
 use crate::qemu::Outcome;
 use crate::scenario;
 
 /// How the bed is used, for a command line that it does not understand.
-const USAGE: &str = "commands: demo interrupt=message|line; run interrupt=message|line; test NAME; \
-                     list. With any of them: service=NAME, what the driver is installed as";
+const USAGE: &str = "commands: demo; messages; run; test NAME; list [edu|e1000e]. With any of them: \
+                     interrupt=message|line|passive, messages=N, threaded-dpcs=off, service=NAME";
 
-/// What the name of the driver's service follows.
-const SERVICE: &str = "service=";
+/// What follows the command, in any order.
+#[derive(Debug, Clone, Copy)]
+struct Options<'a> {
+    kind: Kind,
+    messages: usize,
+    /// What the driver is installed as, if not as its file.
+    service: Option<&'a str>,
+    /// The word without a `=`: a test, or a device.
+    name: Option<&'a str>,
+}
+
+impl<'a> Options<'a> {
+    fn read(words: impl Iterator<Item = &'a str>) -> Result<Self, String> {
+        let mut options =
+            Self { kind: Kind::Message, messages: Choice::ALL, service: None, name: None };
+        for word in words {
+            match word.split_once('=') {
+                None if options.name.is_none() => options.name = Some(word),
+                Some(("interrupt", "message")) => options.kind = Kind::Message,
+                Some(("interrupt", "line")) => options.kind = Kind::Line,
+                Some(("interrupt", "passive")) => options.kind = Kind::PassiveLine,
+                Some(("threaded-dpcs", "off")) => hal::turn_dpc_threads_off(),
+                Some(("messages", count)) => {
+                    options.messages = count
+                        .parse()
+                        .map_err(|_| format!("{count:?} is no number of messages. {USAGE}"))?;
+                }
+                Some(("service", name)) => options.service = Some(name),
+                _ => return Err(format!("{word:?} means nothing here. {USAGE}")),
+            }
+        }
+        Ok(options)
+    }
+
+    const fn choice(&self) -> Choice {
+        Choice { kind: self.kind, irql: 5, processor: 1, messages: self.messages }
+    }
+}
 
 /// Does what the command line says.
 pub(crate) fn run(line: &str, image: Option<Result<Image, LoadError>>) -> Outcome {
-    let service = line.split_whitespace().find_map(|word| word.strip_prefix(SERVICE));
-    let mut words = line.split_whitespace().filter(|word| !word.starts_with(SERVICE));
+    let mut words = line.split_whitespace();
     let command = words.next().unwrap_or_default();
+    let options = match Options::read(words) {
+        Ok(options) => options,
+        Err(why) => return failed(&why),
+    };
     if command == "list" {
-        for test in scenario::tests() {
+        let of_device = |test: &&&scenario::Test| options.name.is_none_or(|one| one == test.device);
+        for test in scenario::tests().filter(|test| of_device(&test)) {
             crate::say!("test {}", test.name);
         }
         return Outcome::Success;
@@ -32,14 +73,15 @@ pub(crate) fn run(line: &str, image: Option<Result<Image, LoadError>>) -> Outcom
         Some(Err(why)) => return failed(&format!("the driver is not loaded: {why}")),
         None => return failed("there is no driver; give one as -initrd"),
     };
-    if let Some(service) = service {
+    if let Some(service) = options.service {
         service.clone_into(&mut image.service);
     }
     let result = match command {
-        "demo" => kind(words.next()).and_then(|kind| scenario::demo(image, kind)),
-        "run" => kind(words.next()).and_then(|kind| scenario::run(image, kind)),
+        "demo" => scenario::demo(image, options.choice()),
+        "messages" => scenario::messages(image, options.choice()),
+        "run" => scenario::run(image, options.choice()),
         "test" => {
-            let name = words.next().unwrap_or_default();
+            let name = options.name.unwrap_or_default();
             let test = scenario::tests().find(|test| test.name == name);
             test.ok_or_else(|| format!("there is no test {name:?}"))
                 .and_then(|test| (test.run)(image))
@@ -49,14 +91,6 @@ pub(crate) fn run(line: &str, image: Option<Result<Image, LoadError>>) -> Outcom
     match result {
         Ok(()) => Outcome::Success,
         Err(why) => failed(&why),
-    }
-}
-
-fn kind(word: Option<&str>) -> Result<Kind, String> {
-    match word {
-        Some("interrupt=message") | None => Ok(Kind::Message),
-        Some("interrupt=line") => Ok(Kind::Line),
-        Some(other) => Err(format!("{other:?} is no choice of interrupt. {USAGE}")),
     }
 }
 

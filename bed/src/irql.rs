@@ -12,6 +12,8 @@ pub(crate) const DISPATCH_VECTOR: u8 = 0x2f;
 
 /// Makes a processor forget what it cached of the page tables: class 14, above every device.
 pub(crate) const FLUSH_VECTOR: u8 = 0xe0;
+/// Keeps a processor from doing anything for a moment: of the same class.
+pub(crate) const HOLD_VECTOR: u8 = 0xe1;
 
 /// The current processor's IRQL.
 pub(crate) fn current() -> u8 {

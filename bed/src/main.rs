@@ -35,6 +35,7 @@ mod serial;
 mod smp;
 mod sync;
 mod tables;
+mod threads;
 mod time;
 mod trap;
 mod verify;

@@ -1,13 +1,18 @@
 //! PCI: configuration space by the two old ports, the functions of bus 0, their BARs and interrupts.
 
+mod messages;
+
 use alloc::vec::Vec;
 
-use pci_types::capability::{MsiCapability, PciCapability};
+use messages::{Messages, Table};
+use pci_types::capability::PciCapability;
 use pci_types::{
     Bar, CommandRegister, ConfigRegionAccess, EndpointHeader, HeaderType, PciAddress, PciHeader,
 };
+use spin::LazyLock;
 use x86_64::instructions::port::Port;
 
+use crate::smp;
 use crate::sync::Lock;
 
 /// Configuration space, one access at a time.
@@ -50,6 +55,8 @@ impl ConfigRegionAccess for Ports {
 /// A memory BAR.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Memory {
+    /// Number of the BAR.
+    bar: u8,
     /// Physical address, as the firmware assigned it.
     pub(crate) start: u64,
     /// Bytes.
@@ -68,12 +75,17 @@ pub(crate) struct Function {
     pub(crate) memory: Vec<Memory>,
     /// The line's pin, 0 for INTA#.
     pub(crate) pin: Option<u8>,
-    msi: Option<MsiCapability>,
+    messages: Option<Messages>,
 }
 
 /// The devices on bus 0, without those that are part of the chip set: slots 0 and 31.
+///
+/// They are looked for once: finding out how long their registers are moves these for a moment.
 pub(crate) fn functions() -> Vec<Function> {
-    (1..31).flat_map(|slot| (0..8).filter_map(move |function| read(slot, function))).collect()
+    static FOUND: LazyLock<Vec<Function>> = LazyLock::new(|| {
+        (1..31).flat_map(|slot| (0..8).filter_map(move |function| read(slot, function))).collect()
+    });
+    FOUND.clone()
 }
 
 fn read(slot: u8, function: u8) -> Option<Function> {
@@ -86,24 +98,33 @@ fn read(slot: u8, function: u8) -> Option<Function> {
     let (revision, class, _, _) = header.revision_and_class(Ports);
     let endpoint = EndpointHeader::from_header(header, Ports)?;
     let mut memory = Vec::new();
-    let mut slot = 0;
-    while slot < 6 {
-        match endpoint.bar(slot, Ports) {
+    let mut bar = 0;
+    while bar < 6 {
+        match endpoint.bar(bar, Ports) {
             Some(Bar::Memory32 { address, size, prefetchable }) => {
-                memory.push(Memory { start: u64::from(address), length: size, prefetchable });
+                let start = u64::from(address);
+                memory.push(Memory { bar, start, length: size, prefetchable });
             }
             Some(Bar::Memory64 { address, size, prefetchable }) => {
-                memory.push(Memory { start: address, length: size as u32, prefetchable });
-                slot += 1;
+                memory.push(Memory { bar, start: address, length: size as u32, prefetchable });
+                bar += 1;
             }
             Some(Bar::Io { .. }) | None => {}
         }
-        slot += 1;
+        bar += 1;
     }
     let (pin, _) = endpoint.interrupt(Ports);
-    let msi = endpoint.capabilities(Ports).find_map(|capability| match capability {
-        PciCapability::Msi(msi) => Some(msi),
+    // MSI-X before MSI, if there are both, as Windows chooses.
+    let capabilities = || endpoint.capabilities(Ports);
+    let table = capabilities().find_map(|capability| match capability {
+        PciCapability::MsiX(capability) => Table::new(capability, &memory).map(Messages::MsiX),
         _ => None,
+    });
+    let messages = table.or_else(|| {
+        capabilities().find_map(|capability| match capability {
+            PciCapability::Msi(msi) => Some(Messages::Msi(msi)),
+            _ => None,
+        })
     });
     Some(Function {
         address,
@@ -113,7 +134,7 @@ fn read(slot: u8, function: u8) -> Option<Function> {
         class,
         memory,
         pin: pin.checked_sub(1),
-        msi,
+        messages,
     })
 }
 
@@ -125,9 +146,14 @@ impl Function {
         self.pin.map(|pin| 20 + ((u32::from(self.address.device()) + u32::from(pin)) & 3))
     }
 
-    /// Whether it can send a message.
-    pub(crate) const fn has_message(&self) -> bool {
-        self.msi.is_some()
+    /// How many messages it can send, if it can send any.
+    pub(crate) fn messages(&self) -> usize {
+        self.messages.as_ref().map_or(0, Messages::count)
+    }
+
+    /// Whether its messages must have vectors that follow each other, for one processor.
+    pub(crate) const fn messages_are_a_block(&self) -> bool {
+        matches!(self.messages, Some(Messages::Msi(_)))
     }
 
     /// Gets its registers decoded, or not: then they read as all ones.
@@ -137,7 +163,9 @@ impl Function {
 
     /// Lets it use its line.
     pub(crate) fn enable_line(&self) {
-        self.disable_message();
+        if let Some(mut messages) = self.messages {
+            messages.disable();
+        }
         self.update(CommandRegister::INTERRUPT_DISABLE, false);
     }
 
@@ -146,28 +174,39 @@ impl Function {
         self.update(CommandRegister::INTERRUPT_DISABLE, true);
     }
 
-    /// Lets it send a message instead of using its line. A message is a write to memory, so without
-    /// bus mastering it would be dropped, and nobody told.
-    pub(crate) fn enable_message(&self, address: u64, data: u32) {
-        let Some(msi) = self.msi else { return };
+    /// Lets it send one of the `count` messages that it was given, instead of using its line. A message is
+    /// a write to memory, so without bus mastering it would be dropped, and nobody told.
+    pub(crate) fn unmask_message(&self, message: u16, count: usize, address: u64, data: u32) {
+        let Some(mut messages) = self.messages else { return };
         self.update(CommandRegister::INTERRUPT_DISABLE, true);
         self.update(CommandRegister::BUS_MASTER_ENABLE, true);
-        msi.set_message_info(address, data, Ports);
-        msi.set_enabled(true, Ports);
+        messages.unmask(message, count, address, data);
+    }
+
+    /// Keeps it from sending one of its messages.
+    pub(crate) fn mask_message(&self, message: u16) {
+        if let Some(messages) = &self.messages {
+            messages.mask(message);
+        }
     }
 
     /// Keeps it from sending messages.
-    pub(crate) fn disable_message(&self) {
-        if let Some(msi) = self.msi {
-            msi.set_enabled(false, Ports);
+    pub(crate) fn silence_messages(&self) {
+        if let Some(mut messages) = self.messages {
+            messages.silence();
         }
     }
 
     fn update(&self, bit: CommandRegister, on: bool) {
         let mut header = PciHeader::new(self.address);
-        header.update_command(Ports, |mut command| {
-            command.set(bit, on);
-            command
+        if header.command(Ports).contains(bit) == on {
+            return;
+        }
+        smp::alone(|| {
+            header.update_command(Ports, |mut command| {
+                command.set(bit, on);
+                command
+            });
         });
     }
 }

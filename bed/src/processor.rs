@@ -3,7 +3,7 @@
 use alloc::boxed::Box;
 use core::arch::asm;
 use core::cell::UnsafeCell;
-use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use x86_64::VirtAddr;
 use x86_64::instructions::segmentation::{CS, DS, ES, SS, Segment};
@@ -11,6 +11,8 @@ use x86_64::instructions::tables::load_tss;
 use x86_64::registers::model_specific::GsBase;
 use x86_64::structures::gdt::{Descriptor, GlobalDescriptorTable};
 use x86_64::structures::tss::TaskStateSegment;
+
+use crate::threads::Threads;
 
 /// At most this many processors.
 pub(crate) const MAXIMUM: usize = 8;
@@ -40,6 +42,10 @@ pub(crate) struct Processor {
     pub(crate) nesting: AtomicU32,
     /// Device interrupts on end that were there again as soon as they had been served.
     pub(crate) on_end: AtomicU32,
+    /// Whether threaded DPCs were asked for, and whether they are being run.
+    pub(crate) threaded_due: AtomicBool,
+    pub(crate) threaded_run: AtomicBool,
+    pub(crate) threads: Threads,
 }
 
 #[derive(Debug)]
@@ -70,6 +76,9 @@ pub(crate) fn start(number: usize, apic_id: u32) {
         deferred: AtomicU64::new(0),
         nesting: AtomicU32::new(0),
         on_end: AtomicU32::new(0),
+        threaded_due: AtomicBool::new(false),
+        threaded_run: AtomicBool::new(false),
+        threads: Threads::new(number),
     }));
     // INVARIANT: `this` points to the structure itself, which is leaked and never moves.
     processor.this = core::ptr::from_ref(processor);
@@ -104,8 +113,8 @@ fn load_tables(processor: &'static Processor) {
 
 /// The processor that runs this.
 ///
-/// At an IRQL below `DISPATCH_LEVEL` nothing moves a thread to another processor either: a processor
-/// of the bed is its only thread.
+/// At an IRQL below `DISPATCH_LEVEL` nothing moves a thread to another processor either: it stays where it
+/// began.
 pub(crate) fn current() -> &'static Processor {
     let this: *const Processor;
     // SAFETY: GS points to the structure whose first member is its own address.

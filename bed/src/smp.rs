@@ -6,6 +6,7 @@ use alloc::sync::Arc;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crate::sync::Lock;
+use crate::threads::{self, Job};
 use crate::{apic, irql, processor, time, trap};
 
 /// Where the other processors begin: a page below 1 MiB that the firmware does not need any more.
@@ -19,12 +20,8 @@ unsafe extern "C" {
     static mut trampoline_number: u64;
 }
 
-type Job = Box<dyn FnOnce() + Send>;
-
 static JOBS: [Lock<VecDeque<Job>>; processor::MAXIMUM] =
     [const { Lock::new(VecDeque::new()) }; processor::MAXIMUM];
-/// Work for whichever processor is idle: the system's worker threads.
-static WORK: Lock<VecDeque<Job>> = Lock::new(VecDeque::new());
 
 /// Starts the processors of these APIC numbers, except the one that runs this.
 pub(crate) fn start(apic_ids: &[u32]) {
@@ -91,24 +88,28 @@ fn idle() -> ! {
                 x86_64::instructions::interrupts::enable();
                 job();
             }
+            None if threads::is_something_to_do() => {
+                x86_64::instructions::interrupts::enable();
+                threads::take_turns();
+            }
             None => x86_64::instructions::interrupts::enable_and_hlt(),
         }
     }
 }
 
 fn take() -> Option<Job> {
-    let own = JOBS[processor::current().number()].lock().pop_front();
-    own.or_else(|| WORK.lock().pop_front())
+    JOBS[processor::current().number()].lock().pop_front()
 }
 
-/// One turn of a wait at `PASSIVE_LEVEL`. A machine with one processor has nobody else for queued work,
-/// so the waiting thread does it.
+/// One turn of a wait at `APC_LEVEL` at most: other threads run. A machine with one processor has nobody else
+/// for the jobs of processors either, so the waiting thread does them.
 pub(crate) fn relax_passive() {
     if processor::count() == 1
         && let Some(job) = take()
     {
         job();
     }
+    threads::take_turns();
     core::hint::spin_loop();
 }
 
@@ -153,9 +154,9 @@ pub(crate) fn another() -> usize {
     }
 }
 
-/// Gives work to whichever processor is idle.
+/// Gives work to a thread of whichever processor is idle or waits.
 pub(crate) fn queue_work(job: impl FnOnce() + Send + 'static) {
-    WORK.lock().push_back(Box::new(job));
+    threads::queue(job);
     for number in 0..processor::count() {
         wake(number);
     }
@@ -169,26 +170,67 @@ fn wake(number: usize) {
     }
 }
 
+/// Whether the other processors wait, and how many do.
+static HELD: AtomicBool = AtomicBool::new(false);
+static WAITING: AtomicUsize = AtomicUsize::new(0);
+
+/// Does something while no other processor does anything.
+///
+/// What changes where registers are decoded is done so: QEMU (7.2, with a thread for each processor) can
+/// crash when another processor is just reaching for any register.
+pub(crate) fn alone(job: impl FnOnce()) {
+    let turn = take_turn();
+    HELD.store(true, Ordering::SeqCst);
+    send_to_others(irql::HOLD_VECTOR);
+    while WAITING.load(Ordering::SeqCst) != processor::count() - 1 {
+        core::hint::spin_loop();
+    }
+    job();
+    HELD.store(false, Ordering::SeqCst);
+    while WAITING.load(Ordering::SeqCst) != 0 {
+        core::hint::spin_loop();
+    }
+    drop(turn);
+}
+
+/// Answers [`alone`].
+pub(crate) fn hold() {
+    WAITING.fetch_add(1, Ordering::SeqCst);
+    while HELD.load(Ordering::SeqCst) {
+        core::hint::spin_loop();
+    }
+    WAITING.fetch_sub(1, Ordering::SeqCst);
+}
+
 /// How many processors have yet to flush.
 static FLUSHING: AtomicUsize = AtomicUsize::new(0);
-static FLUSH: Lock<()> = Lock::new(());
+/// Who wants something of all other processors has this.
+static TURN: Lock<()> = Lock::new(());
+
+/// Two at once would count each other's answers. Who waits for the turn must answer meanwhile, so it is
+/// tried for with interrupts on.
+fn take_turn() -> impl Drop {
+    loop {
+        if let Some(turn) = TURN.try_lock() {
+            return turn;
+        }
+        core::hint::spin_loop();
+    }
+}
+
+fn send_to_others(vector: u8) {
+    let own = processor::current().number();
+    for processor in processor::all().filter(|processor| processor.number() != own) {
+        apic::send(processor.apic_id(), vector);
+    }
+}
 
 /// Makes every processor forget what it cached of the page tables; waits until all have.
 pub(crate) fn flush_everywhere() {
     x86_64::instructions::tlb::flush_all();
-    // Two at once would count each other's answers. Who waits for the turn must answer meanwhile, so
-    // the turn is tried for with interrupts on.
-    let turn = loop {
-        if let Some(turn) = FLUSH.try_lock() {
-            break turn;
-        }
-        core::hint::spin_loop();
-    };
-    let own = processor::current().number();
+    let turn = take_turn();
     FLUSHING.store(processor::count() - 1, Ordering::Release);
-    for processor in processor::all().filter(|processor| processor.number() != own) {
-        apic::send(processor.apic_id(), irql::FLUSH_VECTOR);
-    }
+    send_to_others(irql::FLUSH_VECTOR);
     while FLUSHING.load(Ordering::Acquire) != 0 {
         core::hint::spin_loop();
     }

@@ -22,6 +22,11 @@ pub(crate) fn frequency() -> u64 {
     TICKS_PER_SECOND.load(Ordering::Relaxed)
 }
 
+/// The time in the kernel's unit.
+pub(crate) fn hundreds_of_nanoseconds() -> u64 {
+    now() / (frequency() / 10_000_000).max(1)
+}
+
 /// The counter's distance for so many microseconds.
 pub(crate) fn microseconds(count: u64) -> u64 {
     count * (frequency() / 1_000_000).max(1)

@@ -7,7 +7,7 @@ use x86_64::VirtAddr;
 use x86_64::registers::control::Cr2;
 use x86_64::structures::idt::InterruptDescriptorTable;
 
-use crate::irql::{self, DISPATCH_VECTOR, FLUSH_VECTOR, WAKE_VECTOR};
+use crate::irql::{self, DISPATCH_VECTOR, FLUSH_VECTOR, HOLD_VECTOR, WAKE_VECTOR};
 use crate::sync::Lock;
 use crate::{apic, hal, image, processor, smp};
 
@@ -113,10 +113,16 @@ fn interrupt(vector: u8) {
     }
     let before = irql::current();
     irql::set(vector >> 4);
+    let own = processor::current();
+    let interrupted = own.threads.identity.swap(own.number(), Ordering::Relaxed);
     match vector {
         WAKE_VECTOR => apic::end_of_interrupt(),
         FLUSH_VECTOR => {
             smp::flushed();
+            apic::end_of_interrupt();
+        }
+        HOLD_VECTOR => {
+            smp::hold();
             apic::end_of_interrupt();
         }
         DISPATCH_VECTOR => {
@@ -124,19 +130,22 @@ fn interrupt(vector: u8) {
             x86_64::instructions::interrupts::enable();
             hal::dispatch();
             x86_64::instructions::interrupts::disable();
+            if before == 0 {
+                hal::run_threaded_dpcs();
+            }
         }
         _ => {
-            let processor = processor::current();
-            processor.interrupts.fetch_add(1, Ordering::Relaxed);
-            processor.nesting.fetch_add(1, Ordering::Relaxed);
+            own.interrupts.fetch_add(1, Ordering::Relaxed);
+            own.nesting.fetch_add(1, Ordering::Relaxed);
             x86_64::instructions::interrupts::enable();
             hal::device_interrupt(vector);
             x86_64::instructions::interrupts::disable();
-            processor.nesting.fetch_sub(1, Ordering::Relaxed);
+            own.nesting.fetch_sub(1, Ordering::Relaxed);
             apic::end_of_interrupt();
             hal::served(vector, apic::is_waiting(vector));
         }
     }
+    own.threads.identity.store(interrupted, Ordering::Relaxed);
     irql::set(before);
 }
 

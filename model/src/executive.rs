@@ -14,6 +14,8 @@ mod connect;
 mod connection;
 mod disconnect;
 mod dpc;
+mod dpc_queue;
+mod event;
 mod fault;
 mod irql;
 mod leftovers;
@@ -22,12 +24,19 @@ mod locked;
 mod object;
 mod pool;
 mod power;
+mod region;
+mod request;
+mod retire;
 mod service;
 mod synchronize;
 mod table;
+mod work;
 
-use alloc::vec::Vec;
-use core::{fmt, sync::atomic::AtomicUsize};
+use alloc::{vec, vec::Vec};
+use core::{
+    fmt,
+    sync::atomic::{AtomicBool, AtomicUsize},
+};
 
 use self::{chain::Chains, connection::Registry, fault::Injected, locked::Locked, pool::Pool};
 pub use self::{
@@ -35,7 +44,7 @@ pub use self::{
     fault::{Call, Fault},
     leftovers::{Leftovers, PoolLeft},
 };
-use self::{dpc::DpcQueues, lock::HeldLocks, locked::Turnstile};
+use self::{dpc_queue::DpcQueues, lock::HeldLocks, locked::Turnstile, work::WorkItems};
 use crate::{
     hal::Hal,
     nt::{NTSTATUS, ULONG, ULONG_PTR},
@@ -50,15 +59,21 @@ pub struct Executive<H: Hal> {
     registry: Locked<Registry>,
     pool: Locked<Pool>,
     faults: Locked<Vec<Injected>>,
+    work: Locked<WorkItems>,
+    /// The addresses of the events that threads wait for.
+    waits: Locked<Vec<usize>>,
     /// Held while a vector is wired or unwired, so that only the first unmasks and the last masks.
     wiring: Turnstile,
     next_object: AtomicUsize,
+    ignores_passive_lock: AtomicBool,
 }
 
 struct Dispatch {
     chains: Chains,
     dpcs: DpcQueues,
     held: HeldLocks,
+    /// How many critical regions each processor's thread is in.
+    regions: Vec<usize>,
 }
 
 impl<H: Hal> Executive<H> {
@@ -71,18 +86,23 @@ impl<H: Hal> Executive<H> {
     pub fn new(hal: H) -> Self {
         let processors = hal.processors();
         assert!((1..=64).contains(&processors), "between 1 and 64 processors");
+        let contexts = hal.contexts();
         Self {
             hal,
             dispatch: Locked::new(Dispatch {
                 chains: Chains::new(),
-                dpcs: DpcQueues::new(processors),
-                held: HeldLocks::new(processors),
+                dpcs: DpcQueues::new(contexts),
+                held: HeldLocks::new(contexts),
+                regions: vec![0; contexts],
             }),
             registry: Locked::new(Registry::new()),
             pool: Locked::new(Pool::new()),
             faults: Locked::new(Vec::new()),
+            work: Locked::new(WorkItems::new()),
+            waits: Locked::new(Vec::new()),
             wiring: Turnstile::new(),
             next_object: AtomicUsize::new(1),
+            ignores_passive_lock: AtomicBool::new(false),
         }
     }
 

@@ -3,7 +3,12 @@
 //! There are two implementations: the host's, where processors are threads
 //! (the `host` module, with the `std` feature), and the test bed's, on bare metal.
 
-use crate::report::Report;
+use core::fmt;
+
+use crate::{
+    nt::{PDEVICE_OBJECT, PIO_WORKITEM},
+    report::Report,
+};
 
 /// What a HAL gives the executive.
 ///
@@ -19,7 +24,14 @@ pub trait Hal: Sync {
     /// How many processors there are; 64 at most.
     fn processors(&self) -> usize;
 
-    /// The number of the processor that runs this.
+    /// How many processors there are with those that drivers do not know of. A system thread that
+    /// runs while other threads run in the processors' names has one of these, numbered from
+    /// [`processors`](Self::processors) on.
+    fn contexts(&self) -> usize {
+        self.processors()
+    }
+
+    /// The number of the processor that runs this, one of the [`contexts`](Self::contexts).
     fn processor(&self) -> usize;
 
     /// The IRQL of the processor that runs this.
@@ -38,10 +50,35 @@ pub trait Hal: Sync {
     /// [`Executive::retire_dpcs`](crate::executive::Executive::retire_dpcs) on that processor.
     fn request_dispatch(&self, processor: usize);
 
+    /// As [`request_dispatch`](Self::request_dispatch), for a DPC of low importance: there is no
+    /// hurry. It runs with the next DPC that there is more hurry for, or when it is flushed.
+    fn request_dispatch_sometime(&self, processor: usize) {
+        self.request_dispatch(processor);
+    }
+
     /// `KeFlushQueuedDpcs` waits for the DPCs of `processor`: a HAL that holds DPCs back on purpose
     /// may do so no longer.
     fn flush_dispatch(&self, processor: usize) {
         self.request_dispatch(processor);
+    }
+
+    /// Whether threaded DPCs have threads. Otherwise they run at `DISPATCH_LEVEL`, as on a system
+    /// where they are turned off.
+    fn has_dpc_threads(&self) -> bool {
+        false
+    }
+
+    /// Asks the DPC thread of `processor` to call
+    /// [`Executive::retire_threaded_dpcs`](crate::executive::Executive::retire_threaded_dpcs) at
+    /// `PASSIVE_LEVEL`. Called only if there [are such threads](Self::has_dpc_threads), at any IRQL.
+    fn request_dpc_thread(&self, processor: usize) {
+        let _ = processor;
+    }
+
+    /// `KeFlushQueuedDpcs` waits for the threaded DPCs of `processor`, as with
+    /// [`flush_dispatch`](Self::flush_dispatch).
+    fn flush_dpc_thread(&self, processor: usize) {
+        self.request_dpc_thread(processor);
     }
 
     /// One turn of a spin loop of a driver's. Interrupts that the IRQL allows may come meanwhile.
@@ -77,6 +114,34 @@ pub trait Hal: Sync {
     fn trace(&self, event: &Event) {
         let _ = event;
     }
+}
+
+/// What a HAL that has threads gives the executive besides: waiting, and work items.
+pub trait Threads: Hal {
+    /// The time, in units of 100 ns since the beginning of 1601. It never goes back.
+    fn time(&self) -> u64;
+
+    /// One turn of a thread's wait, at `APC_LEVEL` at most: others run meanwhile.
+    fn block(&self);
+
+    /// For so long, in units of 100 ns, a wait without a timeout may last.
+    fn patience(&self) -> u64 {
+        30 * 10_000_000
+    }
+
+    /// The thread that runs this, as a report is to name it.
+    fn thread(&self) -> impl fmt::Display;
+
+    /// Has [`Executive::run_work_item`](crate::executive::Executive::run_work_item) called for
+    /// `item`, soon, at `PASSIVE_LEVEL` in a thread that may block. Called at up to
+    /// `DISPATCH_LEVEL`.
+    fn queue_work(&self, item: PIO_WORKITEM);
+
+    /// References a device object, which then stays; false if it is none.
+    fn reference(&self, device: PDEVICE_OBJECT) -> bool;
+
+    /// Undoes a [`reference`](Self::reference).
+    fn dereference(&self, device: PDEVICE_OBJECT);
 }
 
 /// What [`Hal::interrupts_off`] found, for [`Hal::interrupts_restore`]. Only the HAL knows what
@@ -160,6 +225,8 @@ pub enum Event {
     DpcEntered {
         /// The address of its KDPC.
         dpc: usize,
+        /// The processor in whose queue it was.
+        processor: usize,
     },
     /// A deferred routine returned.
     DpcLeft {

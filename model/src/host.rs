@@ -8,18 +8,33 @@
 //! Nothing here is preempted. Interrupts from other processors, and DPCs, come in wherever the
 //! kernel is called and wherever IRQL is lowered.
 //!
+//! What the system does at `PASSIVE_LEVEL` it does in threads of its own, while all others run on:
+//! work items, threaded DPCs, and the service routines of passive interrupts.
+//! [`Machine::settle`] waits until they are through. A test starts more of the kind with
+//! [`Scope::spawn_system_thread`]. They are on processors that drivers do not know of, whose
+//! numbers in reports and events come after those of the machine's own.
+//!
 //! A broken rule panics with a report that names it, so it fails the test, and `catch_unwind` or
-//! `#[should_panic]` can expect it.
+//! `#[should_panic]` can expect it. What a system thread panics with, the test's own threads pass
+//! on when they next call the kernel at `PASSIVE_LEVEL`, or settle, or leave. A wait that does not
+//! end within 30 seconds is a broken rule, whose report says who waits.
 
+mod builder;
 mod device;
 mod hal;
 pub mod kernel;
 mod machine;
+mod mutex;
+mod objects;
 mod processor;
+mod requests;
 mod resources;
+mod threads;
+mod vectors;
 
 pub use self::{
-    device::{Delivery, Device, DeviceBuilder},
+    builder::DeviceBuilder,
+    device::{Delivery, Device},
     hal::HostHal,
     machine::{Entered, Machine, Scope},
 };

@@ -1,7 +1,7 @@
 //! A model of the Windows NT interrupt subsystem, with a verifier.
 //!
-//! It does what `IoConnectInterruptEx`, `KeSynchronizeExecution`, `KeInsertQueueDpc`, `ExAllocatePool2` and
-//! their like do, as Microsoft documents them and no more helpfully than that: service routines run
+//! It does what `IoConnectInterruptEx`, `KeSynchronizeExecution`, `KeInsertQueueDpc`,
+//! `IoQueueWorkItem`, `KeWaitForSingleObject`, `ExAllocatePool2` and their like do, as Microsoft documents them and no more helpfully than that: service routines run
 //! before connecting returns, messages have different IRQLs, failures come late, memory is aligned
 //! to 16 bytes and not to 32. What breaks the kernel's contract is found out and reported with the
 //! [rule](Rule), the call, the processor and its IRQL, as Driver Verifier would.
@@ -61,7 +61,7 @@
 //! unsafe { kernel::IoDisconnectInterruptEx(&raw mut parameters) };
 //! assert_eq!(count, 1);
 //!
-//! // Checks that nothing was left behind: pool, interrupts, DPCs.
+//! // Checks that nothing was left behind: pool, interrupts, DPCs, work items.
 //! machine.leave();
 //! ```
 //!

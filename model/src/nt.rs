@@ -27,8 +27,9 @@ mod io;
 mod pool;
 mod resource;
 mod status;
+mod thread;
 
-pub use self::{base::*, dpc::*, interrupt::*, io::*, pool::*, resource::*, status::*};
+pub use self::{base::*, dpc::*, interrupt::*, io::*, pool::*, resource::*, status::*, thread::*};
 pub use crate::{nt_fn, nt_fn_pointer};
 
 /// Gives each type a `Default` of zeroes, as bindgen does.

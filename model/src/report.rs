@@ -9,7 +9,8 @@ pub struct Report<'a> {
     pub rule: Rule,
     /// The kernel call in which it was found broken.
     pub call: &'a str,
-    /// The processor that made the call.
+    /// The processor that made the call. On the host those of system threads come after the
+    /// machine's own.
     pub processor: usize,
     /// That processor's IRQL.
     pub irql: u8,
@@ -82,6 +83,8 @@ macro_rules! rules {
 rules! {
     IrqlPassive: "the call is made at PASSIVE_LEVEL only", "IrqlIoPassive2";
     IrqlDispatch: "the call is made at DISPATCH_LEVEL at most", "IrqlKeDispatchLte";
+    IrqlSetEvent: "KeSetEvent is called at DISPATCH_LEVEL at most", "IrqlKeSetEvent";
+    IrqlWait: "a wait with a timeout other than zero is made at APC_LEVEL at most, and not in a DPC";
     IrqlPool: "nonpaged pool is used at DISPATCH_LEVEL at most, paged pool at APC_LEVEL at most",
         "IrqlExAllocatePool";
     IrqlOrder: "KfRaiseIrql raises, KeLowerIrql lowers, and not below what a held lock needs",
@@ -108,10 +111,17 @@ rules! {
     IsrState: "a service routine returns at its IRQL, with the locks it was entered with",
         "0xC4, 0x110 and 0x111; 0xC8";
     RoutineState: "a synchronize routine returns at its IRQL, with the locks it was entered with";
-    DpcState: "a deferred routine returns at DISPATCH_LEVEL, with no lock held", "SpinLockDpc, 0xC7";
+    DpcState: "a deferred routine returns at its IRQL, with the locks it was entered with", "SpinLockDpc, 0xC7";
+    FlushInDpc: "KeFlushQueuedDpcs is not called in a threaded DPC, which it would wait for";
     DpcInitialised: "a KDPC is initialised once, before it is used and not while it is queued";
     DpcOverwritten: "nobody writes to a KDPC while it is queued";
-    FreedInUse: "memory is freed only when no DPC, interrupt or lock in it is in use", "0xC7";
+    EventInitialised: "an event is initialised before it is used, where it is used";
+    WaitParameters: "a driver's own wait has the reason Executive, in kernel mode, not alertable";
+    WaitEnds: "what is waited for happens";
+    CriticalRegion: "a critical region is entered and left by a thread, at APC_LEVEL at most";
+    WorkItemState: "a work item is queued once at a time, and not freed while it is queued";
+    WorkItemDevice: "a work item is allocated for a device object of the driver's";
+    FreedInUse: "memory is freed only when no DPC, interrupt, lock or event in it is in use", "0xC7";
     PoolFlags: "ExAllocatePool2 is given one pool type, a size and a tag";
     PoolTag: "memory is freed with the tag it was allocated with", "0xC2, 0xA";
     PoolFree: "only allocated memory is freed, once, by the address it was given at", "0xC2, 0x7";
@@ -120,7 +130,8 @@ rules! {
     ResourcesInUse: "interrupts are disconnected before their resources are taken away",
         "PnpSurpriseRemove";
     Storm: "a device is silent once it was serviced, and before it is disconnected", "0xF2";
-    LeftBehind: "nothing is left behind: pool, interrupts, DPCs", "0xC4, 0x62; 0xC7";
+    InactiveInterrupt: "a device is silent while its interrupt is reported inactive";
+    LeftBehind: "nothing is left behind: pool, interrupts, DPCs, work items", "0xC4, 0x62; 0xC7";
     BugCheck: "a driver does not bring the system down";
 }
 

@@ -238,11 +238,15 @@ fn place(layout: &Layout, library: &Path) -> Result<(PathBuf, bool)> {
     let content =
         fs::read(library).with_context(|| format!("cannot read {}", library.display()))?;
     let new = text::write_if_changed(&driver, &content)?;
-    let symbols = library.with_extension("pdb");
-    if new && symbols.is_file() {
-        let placed = folder.join(format!("{stem}.pdb"));
-        fs::copy(&symbols, &placed)
-            .with_context(|| format!("cannot write {}", placed.display()))?;
+    // What is known of the driver's symbols, as far as the linker was asked for it. Cargo puts debug information beside
+    // the library, and leaves a map where the linker wrote it.
+    let linked = library.with_file_name("deps").join(&stem);
+    for symbols in [library.with_extension("pdb"), linked.with_extension("map")] {
+        if let (true, Some(extension)) = (symbols.is_file(), symbols.extension()) {
+            let content =
+                fs::read(&symbols).with_context(|| format!("cannot read {}", symbols.display()))?;
+            text::write_if_changed(&driver.with_extension(extension), &content)?;
+        }
     }
     Ok((driver, new))
 }

@@ -33,11 +33,11 @@ use clap::{Parser, Subcommand};
 
 use crate::driver::Profile;
 use crate::layout::Layout;
-use crate::qemu::Machine;
+use crate::qemu::{Boot, Interrupt, Machine};
 
 /// Builds Windows drivers in Rust on Linux and boots them on the test bed.
 #[derive(Debug, Parser)]
-#[command(name = "cargo xtask", version, about)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version, about)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -67,7 +67,8 @@ enum Command {
     Demo,
     /// Runs all tests: formatting, lints, the host's, the drivers', the test bed's.
     Test {
-        /// Runs those only whose name has this in it.
+        /// Runs those only whose name has this in it, or a group: format, lint, host, sanitizer, repository, inf,
+        /// driver, bed.
         filter: Option<String>,
     },
 }
@@ -115,5 +116,42 @@ fn run(layout: &Layout, driver: &std::path::Path, machine: &Machine) -> anyhow::
     if !boot.passed() {
         eprintln!("error: {}", boot.ending());
     }
+    if lacks_messages(&boot, machine) {
+        eprintln!(
+            "help: the device cannot send messages (MSI, MSI-X); give it a line: `--interrupt line`"
+        );
+    }
     Ok(boot.passed())
+}
+
+/// Whether the bed could not give the device a message, which is what it gets if nothing else is asked for.
+fn lacks_messages(boot: &Boot, machine: &Machine) -> bool {
+    let said = "the device has no such interrupt";
+    matches!(machine.interrupt, Interrupt::Message)
+        && !boot.passed()
+        && boot.lines.iter().any(|line| line.text.ends_with(said))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_without_messages_is_told_from_one_without_the_line_that_was_asked_for() {
+        let boot = Boot::of_lines(&["Message: the device has no such interrupt"], false);
+        assert!(lacks_messages(&boot, &Machine::with_edu(1, Interrupt::Message)));
+        assert!(!lacks_messages(&boot, &Machine::with_edu(1, Interrupt::Line)));
+    }
+
+    #[test]
+    fn other_failures_say_nothing_of_messages() {
+        let boot = Boot::of_lines(&["START returned STATUS_UNSUCCESSFUL"], false);
+        assert!(!lacks_messages(&boot, &Machine::with_edu(1, Interrupt::Message)));
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory as _;
+        Arguments::command().debug_assert();
+    }
 }

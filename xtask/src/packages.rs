@@ -23,7 +23,20 @@ pub(crate) const MINGW_HEADERS: &str = "/usr/share/mingw-w64/include";
 /// Something is missing, and either this is not a system with `apt-get`, or it takes rights that this
 /// process has not got: then the error is the one command to run.
 pub(crate) fn install_missing(logs: &Path) -> Result<()> {
-    let missing = missing();
+    install(logs, &missing())
+}
+
+/// Installs Debian's compiler and the standard library's source, if they are not there.
+///
+/// # Errors
+///
+/// As for [`install_missing`].
+pub(crate) fn install_compiler(logs: &Path) -> Result<()> {
+    let missing = toolchain::missing_compiler();
+    install(logs, &missing.iter().map(|&name| name.to_owned()).collect::<Vec<_>>())
+}
+
+fn install(logs: &Path, missing: &[String]) -> Result<()> {
     if missing.is_empty() {
         return Ok(());
     }

@@ -32,6 +32,8 @@ pub(crate) enum Interrupt {
     Message,
     /// A line only.
     Line,
+    /// A line that is served at `PASSIVE_LEVEL`.
+    Passive,
 }
 
 impl fmt::Display for Interrupt {
@@ -39,6 +41,7 @@ impl fmt::Display for Interrupt {
         formatter.write_str(match self {
             Self::Message => "message",
             Self::Line => "line",
+            Self::Passive => "passive",
         })
     }
 }
@@ -55,6 +58,15 @@ pub(crate) struct Machine {
     /// What the device is given.
     #[arg(long, value_enum, default_value_t = Interrupt::Message)]
     pub(crate) interrupt: Interrupt,
+    /// At most how many messages the device is given; 0 makes it a line.
+    #[arg(long)]
+    pub(crate) messages: Option<u32>,
+    /// Has threaded DPCs run as the others, at `DISPATCH_LEVEL`.
+    #[arg(long)]
+    pub(crate) no_dpc_threads: bool,
+    /// What the bed does with the driver: `run`, `demo`, `messages`, or `test NAME`.
+    #[arg(long, default_value = "run")]
+    pub(crate) play: String,
     /// After how many seconds the machine is stopped.
     #[arg(long, default_value_t = 120)]
     pub(crate) seconds: u64,
@@ -66,10 +78,18 @@ pub(crate) struct Machine {
 impl Machine {
     /// A machine with four processors and `count` edu devices.
     pub(crate) fn with_edu(count: usize, interrupt: Interrupt) -> Self {
+        Self::with("edu", count, interrupt)
+    }
+
+    /// A machine with four processors and `count` devices of one kind.
+    pub(crate) fn with(device: &str, count: usize, interrupt: Interrupt) -> Self {
         Self {
-            devices: vec!["edu".to_owned(); count],
+            devices: vec![device.to_owned(); count],
             smp: 4,
             interrupt,
+            messages: None,
+            no_dpc_threads: false,
+            play: "run".to_owned(),
             seconds: 120,
             service: None,
         }
@@ -77,8 +97,11 @@ impl Machine {
 
     /// The bed's command line for running a driver.
     pub(crate) fn run_command(&self) -> String {
+        let messages = self.messages.map(|count| format!(" messages={count}"));
         let service = self.service.as_ref().map(|name| format!(" service={name}"));
-        format!("run interrupt={}{}", self.interrupt, service.unwrap_or_default())
+        let threads = if self.no_dpc_threads { " threaded-dpcs=off" } else { "" };
+        let words = messages.unwrap_or_default() + &service.unwrap_or_default();
+        format!("{} interrupt={}{words}{threads}", self.play, self.interrupt)
     }
 
     /// The devices with a slot each.
@@ -87,8 +110,21 @@ impl Machine {
             bail!("{} devices, and {} is the most", self.devices.len(), SLOTS.len());
         }
         let slots = self.devices.iter().zip(SLOTS);
-        Ok(slots.map(|(device, slot)| format!("{device},addr={slot}")).collect())
+        Ok(slots.flat_map(|(device, slot)| one_device(device, slot)).collect())
     }
+}
+
+/// QEMU's arguments for a device in a slot.
+///
+/// A network controller would ask for the file of a program that boots from it, and for a network.
+fn one_device(device: &str, slot: u32) -> Vec<String> {
+    let argument = |option: &str, value: String| [option.to_owned(), value];
+    if device.starts_with("e1000e") {
+        let network = argument("-netdev", format!("user,id=network{slot},restrict=on"));
+        let device = format!("{device},addr={slot},romfile=,netdev=network{slot}");
+        return network.into_iter().chain(argument("-device", device)).collect();
+    }
+    argument("-device", format!("{device},addr={slot}")).into()
 }
 
 /// One line that the machine printed.
@@ -193,9 +229,7 @@ pub(crate) fn boot(
         .arg(bed)
         .arg("-initrd")
         .arg(driver);
-    for device in machine.device_arguments()? {
-        qemu.args(["-device", &device]);
-    }
+    qemu.args(machine.device_arguments()?);
     let begun = Instant::now();
     let mut child = qemu
         .stdin(Stdio::null())
@@ -322,12 +356,36 @@ mod tests {
     }
 
     #[test]
+    fn what_is_played_and_with_how_many_messages_is_named_to_the_bed() {
+        let mut machine = Machine::with("e1000e", 1, Interrupt::Message);
+        machine.play = "messages".to_owned();
+        machine.messages = Some(3);
+        assert_eq!(machine.run_command(), "messages interrupt=message messages=3");
+        machine.interrupt = Interrupt::Passive;
+        machine.no_dpc_threads = true;
+        assert_eq!(
+            machine.run_command(),
+            "messages interrupt=passive messages=3 threaded-dpcs=off"
+        );
+    }
+
+    #[test]
+    fn a_network_controller_boots_nothing_and_has_a_network_of_its_own() {
+        let machine = Machine::with("e1000e", 1, Interrupt::Message);
+        let arguments = machine.device_arguments().unwrap_or_default().join(" ");
+        assert_eq!(
+            arguments,
+            "-netdev user,id=network4,restrict=on -device e1000e,addr=4,romfile=,netdev=network4"
+        );
+    }
+
+    #[test]
     fn two_devices_share_a_line() {
         let machine = Machine::with_edu(2, Interrupt::Line);
         let arguments = machine.device_arguments().ok();
         assert_eq!(
             arguments.as_deref(),
-            Some(&["edu,addr=4".to_owned(), "edu,addr=8".to_owned()][..])
+            Some(&["-device", "edu,addr=4", "-device", "edu,addr=8"].map(str::to_owned)[..])
         );
     }
 }

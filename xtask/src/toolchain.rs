@@ -138,6 +138,9 @@ impl fmt::Display for Toolchain {
     }
 }
 
+/// The packages of Debian's compiler, and of the standard library's source.
+const DEBIAN_COMPILER: [&str; 3] = ["rustc-web", "cargo-web", "rust-web-src"];
+
 /// What of Debian's compiler, source and linter is not there; nothing when rustup has all targets.
 pub(crate) fn missing_debian_packages() -> &'static [&'static str] {
     let roots = rustup_sysroots();
@@ -153,6 +156,23 @@ pub(crate) fn missing_debian_packages() -> &'static [&'static str] {
     } else {
         &[]
     }
+}
+
+/// The packages of Debian's compiler and the standard library's source, if these are not there.
+pub(crate) fn missing_compiler() -> &'static [&'static str] {
+    if debian_lacks().is_some() { &DEBIAN_COMPILER } else { &[] }
+}
+
+/// The runtime library of a sanitizer for `target`, from the first of rustup's toolchains that has it.
+pub(crate) fn sanitizer_runtime(sanitizer: &str, target: &str) -> Option<PathBuf> {
+    let ending = format!("_rt.{sanitizer}.a");
+    rustup_sysroots().iter().find_map(|root| {
+        let library = root.join("lib").join("rustlib").join(target).join("lib");
+        library.read_dir().ok()?.find_map(|entry| {
+            let path = entry.ok()?.path();
+            path.file_name()?.to_str()?.ends_with(&ending).then_some(path)
+        })
+    })
 }
 
 /// What keeps Debian's compiler from being used.

@@ -59,6 +59,11 @@ super::exports! {
         unsafe { EXECUTIVE.ke_initialize_dpc(dpc, routine, context) }
     }
 
+    fn KeInitializeThreadedDpc(dpc: PKDPC, routine: PKDEFERRED_ROUTINE, context: PVOID) {
+        // SAFETY: the driver's promise: memory of a KDPC.
+        unsafe { EXECUTIVE.ke_initialize_threaded_dpc(dpc, routine, context) }
+    }
+
     fn KeInsertQueueDpc(dpc: PKDPC, first: PVOID, second: PVOID) -> BOOLEAN {
         // SAFETY: the driver's promise: an initialised KDPC.
         unsafe { EXECUTIVE.ke_insert_queue_dpc(dpc, first, second) }

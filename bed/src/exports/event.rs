@@ -10,7 +10,7 @@ use wdm_interrupt_model::nt::{
 use crate::kernel::EXECUTIVE;
 use crate::kernel::event;
 use crate::verify::{Rule, at_most, broken};
-use crate::{irql, processor, smp, time};
+use crate::{irql, smp, threads, time};
 
 /// The value of a driver's timeout, if it gives one.
 ///
@@ -24,25 +24,25 @@ unsafe fn timeout(timeout: *const LARGE_INTEGER) -> Option<i64> {
     Some(unsafe { timeout.QuadPart })
 }
 
-/// What stands for the current thread: a processor is its only thread.
+/// What stands for the current thread.
 fn thread() -> PVOID {
-    core::ptr::from_ref(processor::current()).cast_mut().cast()
+    core::ptr::without_provenance_mut(threads::current().number())
 }
 
 super::exports! {
     fn KeInitializeEvent(event: *mut KEVENT, kind: i32, state: BOOLEAN) {
         // SAFETY: the driver gives memory for the event.
-        unsafe { event::initialise(event, kind as u8, state != 0) }
+        unsafe { EXECUTIVE.ke_initialize_event(event, kind, state) }
     }
 
-    fn KeSetEvent(event: *mut KEVENT, _increment: i32, _wait: BOOLEAN) -> i32 {
+    fn KeSetEvent(event: *mut KEVENT, increment: i32, wait: BOOLEAN) -> i32 {
         // SAFETY: the driver's promise: an initialised event.
-        unsafe { event::set(event) }
+        unsafe { EXECUTIVE.ke_set_event(event, increment, wait) }
     }
 
     fn KeClearEvent(event: *mut KEVENT) {
         // SAFETY: the driver's promise: an initialised event.
-        unsafe { event::reset(event) };
+        unsafe { EXECUTIVE.ke_clear_event(event) };
     }
 
     fn KeResetEvent(event: *mut KEVENT) -> i32 {
@@ -52,16 +52,23 @@ super::exports! {
 
     fn KeReadStateEvent(event: *mut KEVENT) -> i32 {
         // SAFETY: the driver's promise: an initialised event.
-        unsafe { event::read(event) }
+        unsafe { EXECUTIVE.ke_read_state_event(event) }
     }
 
     fn KeWaitForSingleObject(
         object: PVOID,
-        _reason: i32,
-        _mode: i8,
-        _alertable: BOOLEAN,
-        limit: *const LARGE_INTEGER,
+        reason: i32,
+        mode: i8,
+        alertable: BOOLEAN,
+        limit: *mut LARGE_INTEGER,
     ) -> NTSTATUS {
+        // SAFETY: the driver's promise: an object that can be waited for.
+        if unsafe { event::is_event(object) } {
+            // SAFETY: the driver's promise: an initialised event, and NULL or a timeout.
+            return unsafe {
+                EXECUTIVE.ke_wait_for_single_object(object, reason, mode, alertable, limit)
+            };
+        }
         // SAFETY: the driver's promise: NULL or a timeout.
         let limit = unsafe { timeout(limit) };
         // SAFETY: the driver's promise: an object that can be waited for.
@@ -120,7 +127,7 @@ super::exports! {
         }
         let taken = Ordering::AcqRel;
         while count.compare_exchange(1, 0, taken, Ordering::Relaxed).is_err() {
-            core::hint::spin_loop();
+            smp::relax_passive();
         }
         // SAFETY: this thread has the mutex.
         unsafe { (*mutex).Owner = thread() };
@@ -147,6 +154,14 @@ super::exports! {
     fn KeLeaveCriticalRegion() {}
 
     fn PsGetCurrentThread() -> PVOID {
+        thread()
+    }
+
+    fn KeGetCurrentThread() -> PVOID {
+        thread()
+    }
+
+    fn PsGetCurrentThreadId() -> PVOID {
         thread()
     }
 
@@ -178,7 +193,7 @@ super::exports! {
     }
 
     fn KeQueryInterruptTime() -> u64 {
-        time::now() / (time::frequency() / 10_000_000).max(1)
+        time::hundreds_of_nanoseconds()
     }
 
     fn KeQueryTimeIncrement() -> u32 {

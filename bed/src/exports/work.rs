@@ -1,36 +1,27 @@
 //! Work items.
 
-use wdm_interrupt_model::nt::{IO_WORKITEM_ROUTINE, IO_WORKITEM_ROUTINE_EX, PDEVICE_OBJECT, PVOID};
+use wdm_interrupt_model::nt::{
+    PDEVICE_OBJECT, PIO_WORKITEM, PIO_WORKITEM_ROUTINE, PVOID, WORK_QUEUE_TYPE,
+};
 
-use crate::io::work::{self, Routine, WorkItem};
+use crate::kernel::EXECUTIVE;
 
 super::exports! {
-    fn IoAllocateWorkItem(device: PDEVICE_OBJECT) -> *mut WorkItem {
-        work::allocate(device)
+    fn IoAllocateWorkItem(device: PDEVICE_OBJECT) -> PIO_WORKITEM {
+        EXECUTIVE.io_allocate_work_item(device)
     }
 
-    fn IoFreeWorkItem(item: *mut WorkItem) {
-        // SAFETY: the driver's promise: an item that it does not use any more.
-        unsafe { work::free(item) }
+    fn IoFreeWorkItem(item: PIO_WORKITEM) {
+        EXECUTIVE.io_free_work_item(item);
     }
 
     fn IoQueueWorkItem(
-        item: *mut WorkItem,
-        routine: IO_WORKITEM_ROUTINE,
-        _queue: i32,
+        item: PIO_WORKITEM,
+        routine: PIO_WORKITEM_ROUTINE,
+        queue: WORK_QUEUE_TYPE,
         context: PVOID,
     ) {
-        // SAFETY: the driver's promise: an item that is not queued, and its routine.
-        unsafe { work::queue(item, Routine::Plain(routine), context) }
-    }
-
-    fn IoQueueWorkItemEx(
-        item: *mut WorkItem,
-        routine: IO_WORKITEM_ROUTINE_EX,
-        _queue: i32,
-        context: PVOID,
-    ) {
-        // SAFETY: the driver's promise: an item that is not queued, and its routine.
-        unsafe { work::queue(item, Routine::Extended(routine), context) }
+        // SAFETY: the driver's promise: the routine can be called with this context, in another thread.
+        unsafe { EXECUTIVE.io_queue_work_item(item, routine, queue, context) }
     }
 }

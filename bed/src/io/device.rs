@@ -128,10 +128,14 @@ const fn poison(device: PDEVICE_OBJECT) {
     }
 }
 
-/// Keeps a device object for as long as something may still use it.
-pub(crate) fn reference(device: PDEVICE_OBJECT) {
-    if let Some(known) = DEVICES.lock().get_mut(&device.addr()) {
-        known.references += 1;
+/// Keeps a device object for as long as something may still use it; false if it is none.
+pub(crate) fn reference(device: PDEVICE_OBJECT) -> bool {
+    match DEVICES.lock().get_mut(&device.addr()) {
+        Some(known) if !known.deleted || known.references > 0 => {
+            known.references += 1;
+            true
+        }
+        _ => false,
     }
 }
 

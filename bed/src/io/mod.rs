@@ -7,7 +7,6 @@ pub(crate) mod irp;
 pub(crate) mod queue;
 pub(crate) mod remove_lock;
 pub(crate) mod text;
-pub(crate) mod work;
 
 use alloc::boxed::Box;
 

@@ -1,4 +1,5 @@
-//! What can be waited for: events, mutexes, semaphores. A processor is its only thread, so a wait spins.
+//! What can be waited for: mutexes and semaphores, and the bed's own events; drivers' events are the model's.
+//! A thread that waits looks again and again, and lets others run meanwhile.
 
 use core::sync::atomic::{AtomicI32, Ordering};
 
@@ -95,14 +96,18 @@ pub(crate) unsafe fn reset(event: *mut KEVENT) -> i32 {
     unsafe { Waitable::new(event.cast()) }.state.swap(0, Ordering::AcqRel)
 }
 
-/// What `KeReadStateEvent` does.
+/// Whether an object that can be waited for is an event.
 ///
 /// # Safety
 ///
-/// The event was initialised.
-pub(crate) unsafe fn read(event: *mut KEVENT) -> i32 {
-    // SAFETY: the caller vouches for the event.
-    unsafe { Waitable::new(event.cast()) }.state.load(Ordering::Acquire)
+/// The object begins with a dispatcher header.
+pub(crate) const unsafe fn is_event(object: PVOID) -> bool {
+    // SAFETY: the kind is the header's first byte.
+    let kind = unsafe { object.cast::<u8>().read() };
+    matches!(
+        kind,
+        DISPATCHER_TYPE::EventNotificationObject | DISPATCHER_TYPE::EventSynchronizationObject
+    )
 }
 
 /// Gives back what waits take: a mutex, or so many of a semaphore; returns the state before.

@@ -5,7 +5,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::Driver;
-use crate::io::{device, interface, irp, remove_lock, work};
+use crate::io::{device, interface, irp, remove_lock};
 use crate::kernel::{EXECUTIVE, registers};
 use crate::verify::{Rule, broken};
 
@@ -20,7 +20,6 @@ pub(crate) fn find(driver: &Driver) -> Vec<String> {
         (device::count(driver.object()), "device objects"),
         (registers::left(), "mapped registers"),
         (interface::left(), "enabled device interfaces"),
-        (work::left(), "work items"),
         (irp::left(), "requests"),
         (remove_lock::left(), "holds of remove locks"),
     ];

@@ -5,16 +5,16 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use wdm_interrupt_model::nt::{
-    DO_BUS_ENUMERATED_DEVICE, DO_DEVICE_INITIALIZING, FILE_DEVICE_CONTROLLER, IRP_MJ_PNP,
-    IRP_MJ_POWER, IRP_MN_CANCEL_REMOVE_DEVICE, IRP_MN_CANCEL_STOP_DEVICE,
+    DO_BUS_ENUMERATED_DEVICE, DO_DEVICE_INITIALIZING, DevicePowerState, FILE_DEVICE_CONTROLLER,
+    IRP_MJ_PNP, IRP_MJ_POWER, IRP_MN_CANCEL_REMOVE_DEVICE, IRP_MN_CANCEL_STOP_DEVICE,
     IRP_MN_QUERY_CAPABILITIES, IRP_MN_QUERY_PNP_DEVICE_STATE, IRP_MN_QUERY_REMOVE_DEVICE,
     IRP_MN_QUERY_STOP_DEVICE, IRP_MN_REMOVE_DEVICE, IRP_MN_SET_POWER, IRP_MN_START_DEVICE,
-    IRP_MN_STOP_DEVICE, IRP_MN_SURPRISE_REMOVAL, NTSTATUS, PDEVICE_OBJECT, STATUS_NOT_SUPPORTED,
-    SystemPowerState,
+    IRP_MN_STOP_DEVICE, IRP_MN_SURPRISE_REMOVAL, NTSTATUS, PDEVICE_OBJECT, POWER_STATE,
+    STATUS_NOT_SUPPORTED, SystemPowerState,
 };
 
 use super::requests::{self, Sent};
-use super::resources::{Choice, Interrupt, Kind, Resources};
+use super::resources::{Choice, Interrupt, Resources};
 use super::{Driver, bus, routes};
 use crate::io::device;
 use crate::kernel::{EXECUTIVE, registers};
@@ -61,14 +61,9 @@ impl Node {
         self.pdo
     }
 
-    /// What it was given at the last START.
-    pub(crate) fn resources(&self) -> Option<Resources> {
-        self.resources.lock().clone()
-    }
-
-    /// The interrupt it was given at the last START.
-    pub(crate) fn interrupt(&self) -> Option<Interrupt> {
-        self.resources().and_then(|resources| resources.interrupt)
+    /// The interrupts it was given at the last START.
+    pub(crate) fn interrupts(&self) -> Vec<Interrupt> {
+        self.resources.lock().as_ref().map_or_else(Vec::new, |one| one.interrupts.clone())
     }
 
     /// The device object that requests are sent to.
@@ -112,10 +107,10 @@ impl Node {
             crate::stop!("{:?}: the device has no such interrupt", choice.kind);
         };
         announce(&resources);
-        let assigned = resources.interrupt.iter().map(|one| one.assigned).collect();
+        let assigned = resources.interrupts.iter().map(|one| one.assigned).collect();
         EXECUTIVE.assign(self.pdo, assigned);
         // A line may be unmasked already, for another device that has it.
-        if choice.kind == Kind::Line {
+        if choice.is_line() {
             self.function.enable_line();
         } else {
             self.function.disable_line();
@@ -143,7 +138,7 @@ impl Node {
     fn take_resources_away(self: &Arc<Self>) {
         EXECUTIVE.unassign(self.pdo);
         routes::give_back(self);
-        self.function.disable_message();
+        self.function.silence_messages();
         self.function.disable_line();
         *self.resources.lock() = None;
     }
@@ -178,7 +173,7 @@ impl Node {
     /// on it tells nobody.
     pub(crate) fn mute(&self) {
         self.function.disable_line();
-        self.function.disable_message();
+        self.function.silence_messages();
     }
 
     /// The hardware goes: its registers read as all ones from here, and nobody was told.
@@ -225,9 +220,19 @@ impl Node {
     /// `SET_POWER` for the system: `PowerSystemWorking` or a sleep. The driver that owns the device's power
     /// follows with a request for the device.
     pub(crate) fn set_system_power(&self, state: i32) {
+        self.set_power(SystemPowerState, POWER_STATE { SystemState: state });
+    }
+
+    /// `SET_POWER` for the device: `PowerDeviceD0` or a sleep, as the driver that owns the device's power
+    /// asks for when nobody uses the device.
+    pub(crate) fn set_device_power(&self, state: i32) {
+        self.set_power(DevicePowerState, POWER_STATE { DeviceState: state });
+    }
+
+    fn set_power(&self, kind: i32, state: POWER_STATE) {
         let sent = requests::send(self.top(), IRP_MJ_POWER, IRP_MN_SET_POWER, 0, |parameters| {
-            parameters.Power.Type = SystemPowerState;
-            parameters.Power.State.SystemState = state;
+            parameters.Power.Type = kind;
+            parameters.Power.State = state;
         });
         let status = sent.wait().status;
         if status < 0 {

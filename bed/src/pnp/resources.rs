@@ -20,6 +20,8 @@ use crate::pci::Memory;
 pub(crate) enum Kind {
     Message,
     Line,
+    /// A line that is served at `PASSIVE_LEVEL`.
+    PassiveLine,
     /// None at all.
     Nothing,
 }
@@ -28,15 +30,36 @@ pub(crate) enum Kind {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Choice {
     pub(crate) kind: Kind,
+    /// That of the line, or of the first message.
     pub(crate) irql: u8,
+    /// That of the line, or of the first message.
     pub(crate) processor: usize,
+    /// At most so many messages; none makes a line of them.
+    pub(crate) messages: usize,
+}
+
+impl Choice {
+    /// As many messages as the device has.
+    pub(crate) const ALL: usize = usize::MAX;
+
+    /// Whether it comes to a line.
+    pub(crate) const fn is_line(&self) -> bool {
+        match self.kind {
+            Kind::Line | Kind::PassiveLine => true,
+            Kind::Message => self.messages == 0,
+            Kind::Nothing => false,
+        }
+    }
 }
 
 /// The resources of one START.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Resources {
     pub(crate) memory: Vec<Memory>,
-    pub(crate) interrupt: Option<Interrupt>,
+    /// A line, or the messages in their order, or none.
+    pub(crate) interrupts: Vec<Interrupt>,
+    /// Whether the messages are one block: the raw list then has one descriptor for all.
+    block: bool,
 }
 
 /// An interrupt as assigned.
@@ -73,42 +96,15 @@ impl fmt::Display for Interrupt {
 impl Resources {
     /// Takes what a device gets. `None` if there is no such interrupt for it.
     pub(crate) fn take(node: &Arc<Node>, choice: Choice) -> Option<Self> {
-        let memory = node.function().memory.clone();
-        let interrupt = match choice.kind {
-            Kind::Nothing => None,
-            Kind::Line => {
-                let gsi = node.function().line()?;
-                let (vector, processor) =
-                    routes::take_line(node, gsi, choice.irql, choice.processor)?;
-                let assigned = Assigned::Line {
-                    vector,
-                    irql: (vector >> 4) as u8,
-                    latched: false,
-                    shared: true,
-                    gsi,
-                    affinity: 1 << processor,
-                    group: 0,
-                };
-                Some(Interrupt { assigned, processor })
-            }
-            Kind::Message => {
-                if !node.function().has_message() {
-                    return None;
-                }
-                let vector = routes::take_message(node, choice.irql, choice.processor)?;
-                let (address, data) = routes::message(vector, choice.processor);
-                let assigned = Assigned::Message {
-                    vector,
-                    irql: choice.irql,
-                    address,
-                    data,
-                    affinity: 1 << choice.processor,
-                    group: 0,
-                };
-                Some(Interrupt { assigned, processor: choice.processor })
-            }
+        let function = node.function();
+        let memory = function.memory.clone();
+        let interrupts = match choice.kind {
+            Kind::Nothing => Vec::new(),
+            _ if choice.is_line() => line(node, choice)?,
+            _ => messages(node, choice)?,
         };
-        Some(Self { memory, interrupt })
+        let block = function.messages_are_a_block() && !choice.is_line();
+        Some(Self { memory, interrupts, block })
     }
 
     /// The raw list: what the bus needs.
@@ -123,9 +119,57 @@ impl Resources {
 
     fn descriptors(&self, translated: bool) -> Vec<CM_PARTIAL_RESOURCE_DESCRIPTOR> {
         let memory = self.memory.iter().map(memory_descriptor);
-        let interrupt = self.interrupt.iter().map(|one| interrupt_descriptor(one, translated));
-        memory.chain(interrupt).collect()
+        // The vectors of a block are one descriptor in both lists, so that these match one to one.
+        let (described, count) =
+            if self.block { (1, self.interrupts.len()) } else { (self.interrupts.len(), 1) };
+        let interrupts = self.interrupts.iter().take(described);
+        memory
+            .chain(interrupts.map(|one| interrupt_descriptor(one, count as u16, translated)))
+            .collect()
     }
+}
+
+fn line(node: &Arc<Node>, choice: Choice) -> Option<Vec<Interrupt>> {
+    let gsi = node.function().line()?;
+    let irql = if choice.kind == Kind::PassiveLine { 0 } else { choice.irql };
+    let taken = routes::take_line(node, gsi, irql, choice.processor)?;
+    let assigned = Assigned::Line {
+        vector: taken.vector,
+        irql: (taken.vector >> 4) as u8,
+        latched: false,
+        shared: true,
+        gsi,
+        affinity: 1 << taken.processor,
+        group: 0,
+    };
+    Some(alloc::vec![Interrupt { assigned, processor: taken.processor }])
+}
+
+/// The messages that a device gets: as many as it has and may have. By MSI these are a power of two.
+fn messages(node: &Arc<Node>, choice: Choice) -> Option<Vec<Interrupt>> {
+    let function = node.function();
+    let count = function.messages().min(choice.messages);
+    if count == 0 {
+        return None;
+    }
+    let taken = if function.messages_are_a_block() {
+        routes::take_block(node, choice.irql, choice.processor, 1 << count.ilog2())
+    } else {
+        routes::take_messages(node, choice.irql, choice.processor, count)
+    };
+    let interrupts = taken?.into_iter().map(|routes::Taken { vector, processor }| {
+        let (address, data) = routes::message(vector, processor);
+        let assigned = Assigned::Message {
+            vector,
+            irql: (vector >> 4) as u8,
+            address,
+            data,
+            affinity: 1 << processor,
+            group: 0,
+        };
+        Interrupt { assigned, processor }
+    });
+    Some(interrupts.collect())
 }
 
 /// `CmResourceShareDeviceExclusive` and `CmResourceShareShared`.
@@ -152,7 +196,12 @@ fn descriptor(kind: u32, share: u8, flags: u32) -> CM_PARTIAL_RESOURCE_DESCRIPTO
     }
 }
 
-fn interrupt_descriptor(interrupt: &Interrupt, translated: bool) -> CM_PARTIAL_RESOURCE_DESCRIPTOR {
+/// The descriptor of a line, or of `count` messages whose first is `interrupt`.
+fn interrupt_descriptor(
+    interrupt: &Interrupt,
+    count: u16,
+    translated: bool,
+) -> CM_PARTIAL_RESOURCE_DESCRIPTOR {
     match interrupt.assigned {
         Assigned::Line { vector, irql, gsi, affinity, .. } => {
             let flags = CM_RESOURCE_INTERRUPT_LEVEL_SENSITIVE;
@@ -171,7 +220,7 @@ fn interrupt_descriptor(interrupt: &Interrupt, translated: bool) -> CM_PARTIAL_R
                 message.MessageInterrupt.__bindgen_anon_1.Translated.Vector = vector;
                 message.MessageInterrupt.__bindgen_anon_1.Translated.Affinity = affinity;
             } else {
-                message.MessageInterrupt.__bindgen_anon_1.Raw.MessageCount = 1;
+                message.MessageInterrupt.__bindgen_anon_1.Raw.MessageCount = count;
                 message.MessageInterrupt.__bindgen_anon_1.Raw.Vector = vector;
                 message.MessageInterrupt.__bindgen_anon_1.Raw.Affinity = affinity;
             }

@@ -22,9 +22,11 @@ macro_rules! tell {
         $crate::say!("{:<10} {}", $what, format_args!($($argument)*))
     };
 }
+pub(super) use tell;
 
 /// Plays the demo.
-pub(crate) fn play(image: Image, kind: Kind) -> Outcome {
+pub(crate) fn play(image: Image, choice: Choice) -> Outcome {
+    let kind = choice.kind;
     tell!(
         "bed",
         "{} processors; {}, {} imports",
@@ -63,17 +65,18 @@ fn describe(edu: &Edu) {
         function.class,
         function.revision,
         function.address.device(),
-        if function.has_message() { ", can send a message" } else { "" },
+        if function.messages() > 0 { ", can send a message" } else { "" },
     );
 }
 
 fn start(edu: &Edu, kind: Kind, irql: u8, processor: usize) -> Outcome {
-    let choice = Choice { kind, irql, processor: processor % processor::count() };
+    let processor = processor % processor::count();
+    let choice = Choice { kind, irql, processor, messages: Choice::ALL };
     let status = Status(edu.node.start(choice, |resources| {
         for memory in &resources.memory {
             tell!("resource", "registers at {:#x}, {} KiB", memory.start, memory.length >> 10);
         }
-        if let Some(interrupt) = resources.interrupt {
+        for interrupt in &resources.interrupts {
             tell!("resource", "{interrupt}");
         }
     }));

@@ -86,7 +86,8 @@ impl Edu {
     /// START.
     pub(crate) fn try_start(&self, kind: Kind, irql: u8, processor: usize) -> Status {
         let processor = processor % processor::count();
-        Status(self.node.start(Choice { kind, irql, processor }, |_| ()))
+        let choice = Choice { kind, irql, processor, messages: Choice::ALL };
+        Status(self.node.start(choice, |_| ()))
     }
 
     /// Opens the device.

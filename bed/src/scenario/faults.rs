@@ -17,7 +17,7 @@ use super::{Test, test};
 use crate::image::Image;
 use crate::kernel::EXECUTIVE;
 use crate::pnp::resources::Kind;
-use crate::{hal, processor, time};
+use crate::{hal, processor, smp, time};
 
 pub(super) const TESTS: &[Test] = &[
     test!(an_interrupt_inside_connect_is_served_by_message),
@@ -27,6 +27,7 @@ pub(super) const TESTS: &[Test] = &[
     test!(a_connect_that_stores_nothing_fails_the_start),
     test!(an_allocation_that_fails_fails_the_start_and_leaves_nothing),
     test!(a_device_without_an_interrupt_does_not_start),
+    test!(a_passive_level_line_fails_the_start_of_a_driver_with_a_spin_lock),
     test!(a_restart_that_fails_leads_to_a_clean_removal),
 ];
 
@@ -44,11 +45,11 @@ const STATUSES: [i32; 7] = [
 /// A bit that neither a factorial nor DMA sets.
 const BIT: u32 = 2;
 
-fn claimed() -> u64 {
+pub(super) fn claimed() -> u64 {
     processor::all().map(|one| one.claimed.load(Ordering::Relaxed)).sum()
 }
 
-fn deferred() -> u64 {
+pub(super) fn deferred() -> u64 {
     processor::all().map(|one| one.deferred.load(Ordering::Relaxed)).sum()
 }
 
@@ -66,7 +67,7 @@ fn raise_inside_connect(edu: &Edu) -> &'static AtomicU64 {
                 HAPPENED.fetch_add(1, Ordering::Relaxed);
                 return;
             }
-            core::hint::spin_loop();
+            smp::relax_passive();
         }
     });
     &HAPPENED
@@ -162,6 +163,16 @@ fn a_device_without_an_interrupt_does_not_start(image: Image) -> Outcome {
     let edu = Edu::add(&driver, 0)?;
     let status = edu.try_start(Kind::Nothing, 5, 1);
     require!(status.0 < 0, "START without an interrupt returned {status}");
+    edu.node.remove();
+    driver.unload();
+    Ok(())
+}
+
+fn a_passive_level_line_fails_the_start_of_a_driver_with_a_spin_lock(image: Image) -> Outcome {
+    let driver = load(image)?;
+    let edu = Edu::add(&driver, 0)?;
+    let status = edu.try_start(Kind::PassiveLine, 5, 1);
+    require!(status.0 < 0, "START with a passive-level line returned {status}");
     edu.node.remove();
     driver.unload();
     Ok(())

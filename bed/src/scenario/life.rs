@@ -12,6 +12,7 @@ use super::status::Status;
 use super::traffic::{finish, with_device};
 use super::{Test, test};
 use crate::image::Image;
+use crate::kernel::EXECUTIVE;
 use crate::pnp::bus_is_slow;
 use crate::pnp::requests::Sent;
 use crate::pnp::resources::Kind;
@@ -31,6 +32,7 @@ pub(super) const TESTS: &[Test] = &[
     test!(a_device_that_still_computes_when_it_wakes_gives_right_results_by_message),
     test!(a_device_that_still_computes_when_it_wakes_gives_right_results_by_line),
     test!(nobody_opens_a_device_whose_removal_is_pending),
+    test!(the_interrupt_is_inactive_while_the_device_sleeps),
     test!(removal_while_asleep_leaves_nothing),
     test!(two_devices_share_a_line),
     test!(one_of_two_on_a_line_goes_and_the_other_works_on),
@@ -275,6 +277,22 @@ fn nobody_opens_a_device_whose_removal_is_pending(image: Image) -> Outcome {
     })
 }
 
+fn the_interrupt_is_inactive_while_the_device_sleeps(image: Image) -> Outcome {
+    with_device(image, Kind::Line, |edu, handle| {
+        let is_active = || {
+            edu.node.interrupts().iter().all(|one| EXECUTIVE.is_active(one.vector()) == Some(true))
+        };
+        for _ in 0..3 {
+            handle.factorial(GREATEST)?;
+            require!(is_active(), "the interrupt of a device that is awake is inactive");
+            edu.node.set_system_power(PowerSystemSleeping3);
+            require!(!is_active(), "the interrupt of a device that sleeps is active");
+            edu.node.set_system_power(PowerSystemWorking);
+        }
+        Ok(())
+    })
+}
+
 fn removal_while_asleep_leaves_nothing(image: Image) -> Outcome {
     let driver = load(image)?;
     let edu = Edu::started(&driver, Kind::Message)?;
@@ -297,8 +315,7 @@ fn two_devices_share_a_line(image: Image) -> Outcome {
     let second = Edu::add(&driver, 1)?;
     second.start(Kind::Line, 5, 1)?;
     require!(
-        first.node.interrupt().map(|one| one.vector())
-            == second.node.interrupt().map(|one| one.vector()),
+        first.node.interrupts() == second.node.interrupts(),
         "the two devices do not have the same line: put them into slots that are equal modulo 4"
     );
     let handles = [first.open()?, second.open()?];

@@ -1,9 +1,12 @@
 //! What is played with a driver: the demo, the tests, and a plain run of any driver.
 
 mod demo;
+mod e1000e;
 mod edu;
 mod faults;
 mod life;
+mod messages;
+mod show;
 mod status;
 mod traffic;
 
@@ -15,14 +18,17 @@ use status::Status;
 use crate::image::Image;
 use crate::pnp::Driver;
 use crate::pnp::node::Node;
-use crate::pnp::resources::{Choice, Kind};
+use crate::pnp::resources::Choice;
 use crate::{pci, processor, time};
 
 pub(crate) use demo::play as demo;
+pub(crate) use show::play as messages;
 
 /// A test: a name that reads as a sentence, and what it does.
 #[derive(Debug)]
 pub(crate) struct Test {
+    /// What QEMU calls the device whose driver it plays with.
+    pub(crate) device: &'static str,
     pub(crate) name: &'static str,
     pub(crate) run: fn(Image) -> Result<(), String>,
 }
@@ -30,18 +36,21 @@ pub(crate) struct Test {
 /// A test named as its function.
 macro_rules! test {
     ($name:ident) => {
-        $crate::scenario::Test { name: stringify!($name), run: $name }
+        test!("edu", $name)
+    };
+    ($device:literal, $name:ident) => {
+        $crate::scenario::Test { device: $device, name: stringify!($name), run: $name }
     };
 }
 use test;
 
 /// All tests.
 pub(crate) fn tests() -> impl Iterator<Item = &'static Test> {
-    traffic::TESTS.iter().chain(life::TESTS).chain(faults::TESTS)
+    traffic::TESTS.iter().chain(life::TESTS).chain(faults::TESTS).chain(messages::TESTS)
 }
 
 /// Boots any driver: `DriverEntry`, and for each device `AddDevice`, START, a short while, REMOVE; Unload.
-pub(crate) fn run(image: Image, kind: Kind) -> Result<(), String> {
+pub(crate) fn run(image: Image, choice: Choice) -> Result<(), String> {
     let driver = Driver::start(image)
         .map_err(|status| format!("DriverEntry returned {}", Status(status)))?;
     if !driver.has_add_device() {
@@ -59,12 +68,12 @@ pub(crate) fn run(image: Image, kind: Kind) -> Result<(), String> {
         );
         let node = Node::new(function);
         node.add(&driver).map_err(|status| format!("AddDevice returned {}", Status(status)))?;
-        let choice = Choice { kind, irql: 5, processor: 1 % processor::count() };
+        let choice = Choice { processor: choice.processor % processor::count(), ..choice };
         let status = node.start(choice, |resources| {
             for memory in &resources.memory {
                 crate::say!("bed: registers at {:#x}, {} KiB", memory.start, memory.length >> 10);
             }
-            if let Some(interrupt) = resources.interrupt {
+            for interrupt in &resources.interrupts {
                 crate::say!("bed: {interrupt}");
             }
         });

@@ -1,6 +1,7 @@
 //! Which objects are on which vector.
 
 use alloc::{sync::Arc, vec, vec::Vec};
+use core::{iter, slice, sync::atomic::Ordering};
 
 use super::{
     Executive,
@@ -8,18 +9,23 @@ use super::{
 };
 use crate::hal::Hal;
 
-/// Vectors are a byte on x64.
-pub(super) const VECTORS: usize = 256;
+/// Vectors are a byte on x64, and a processor's. Here the byte says what the vector is, and what is
+/// above it makes room for the thousands of messages that a device can have on many processors.
+pub(super) const VECTORS: usize = 1 << 16;
+/// Vectors below this can be shared.
+const SHAREABLE: usize = 256;
 /// How many objects can share a vector.
 const CHAIN: usize = 16;
 
 /// How many locks drivers can have supplied at once.
 const SUPPLIED: usize = 64;
 
-/// For each vector the objects on it, in the order of their numbers. Its size never changes, so
-/// nothing is allocated or freed while the dispatch lock is held.
+/// For each vector the objects on it, in the order of their numbers. Nothing is allocated or freed
+/// while the dispatch lock is held: [`Executive::assign`] makes room before.
 pub(super) struct Chains {
     slots: Vec<[Option<Arc<Object>>; CHAIN]>,
+    /// The vectors from `SHAREABLE` on, as far as they were ever assigned.
+    single: Vec<Option<Arc<Object>>>,
     /// The locks that drivers supplied, by address, each with how many objects have it.
     supplied: [(usize, usize); SUPPLIED],
 }
@@ -34,13 +40,31 @@ pub(super) enum Refusal {
 impl Chains {
     pub(super) fn new() -> Self {
         Self {
-            slots: vec![const { [const { None }; CHAIN] }; VECTORS],
+            slots: vec![const { [const { None }; CHAIN] }; SHAREABLE],
+            single: Vec::new(),
             supplied: [(0, 0); SUPPLIED],
         }
     }
 
+    /// The slots of a vector: none, if it was never assigned.
+    fn slots(&self, vector: u32) -> &[Option<Arc<Object>>] {
+        let vector = vector as usize;
+        match vector.checked_sub(SHAREABLE) {
+            None => &self.slots[vector],
+            Some(index) => self.single.get(index).map_or(&[], slice::from_ref),
+        }
+    }
+
+    fn slots_mut(&mut self, vector: u32) -> &mut [Option<Arc<Object>>] {
+        let vector = vector as usize;
+        match vector.checked_sub(SHAREABLE) {
+            None => &mut self.slots[vector],
+            Some(index) => self.single.get_mut(index).map_or(&mut [], slice::from_mut),
+        }
+    }
+
     fn on(&self, vector: u32) -> impl Iterator<Item = &Arc<Object>> {
-        self.slots.get(vector as usize).into_iter().flatten().flatten()
+        self.slots(vector).iter().flatten()
     }
 
     /// The first object on `vector` with a number above `after`.
@@ -52,10 +76,19 @@ impl Chains {
         self.on(vector).count()
     }
 
+    pub(super) fn is_passive(&self, vector: u32) -> bool {
+        self.on(vector).any(|object| object.is_passive())
+    }
+
+    /// Whether service routines of `vector` are called, if there are any.
+    pub(super) fn is_active(&self, vector: u32) -> Option<bool> {
+        let active = |object: &Arc<Object>| object.active.load(Ordering::Relaxed);
+        self.on(vector).map(active).reduce(|one, other| one || other)
+    }
+
     pub(super) fn by_token(&self, token: usize) -> Option<Arc<Object>> {
         let (vector, id) = token_parts(token)?;
-        let mut there = self.slots[vector].iter().flatten();
-        there.find(|object| object.id == id).cloned()
+        self.on(vector.into()).find(|object| object.id == id).cloned()
     }
 
     /// Whether `lock` was supplied for a connected object.
@@ -64,11 +97,15 @@ impl Chains {
     }
 
     pub(super) fn insert(&mut self, object: Arc<Object>) -> Result<(), Refusal> {
-        if self.on(object.vector).any(|other| !other.shared || !object.shared) {
+        // Nobody waits at a device IRQL for what is served at PASSIVE_LEVEL.
+        let together = |other: &Arc<Object>| {
+            other.shared && object.shared && other.is_passive() == object.is_passive()
+        };
+        if !self.on(object.vector).all(together) {
             return Err(Refusal::NotShared);
         }
-        let slots = &mut self.slots[object.vector as usize];
-        let free = slots.iter_mut().find(|slot| slot.is_none()).ok_or(Refusal::Full)?;
+        let mut slots = self.slots(object.vector).iter();
+        let free = slots.position(Option::is_none).ok_or(Refusal::Full)?;
         if !object.supplied.is_null() {
             let address = object.supplied.addr();
             let known = |&(other, users): &(usize, usize)| users > 0 && other == address;
@@ -78,13 +115,15 @@ impl Chains {
             let users = self.supplied[index].1;
             self.supplied[index] = (address, users + 1);
         }
-        *free = Some(object);
+        let vector = object.vector;
+        self.slots_mut(vector)[free] = Some(object);
         Ok(())
     }
 
     /// Takes the object out. The caller drops what this gives outside of the lock.
     pub(super) fn remove(&mut self, object: &Object) -> Option<Arc<Object>> {
-        let removed = self.slots[object.vector as usize]
+        let removed = self
+            .slots_mut(object.vector)
             .iter_mut()
             .find(|slot| slot.as_ref().is_some_and(|other| other.id == object.id))
             .and_then(Option::take)?;
@@ -98,6 +137,19 @@ impl Chains {
 }
 
 impl<H: Hal> Executive<H> {
+    /// Makes room for the vectors up to this one.
+    pub(super) fn make_room(&self, vector: u32) {
+        let needed = (vector as usize + 1).saturating_sub(SHAREABLE);
+        let mut more = Vec::with_capacity(needed);
+        let mut dispatch = self.dispatch.lock(&self.hal);
+        if dispatch.chains.single.len() < needed {
+            more.append(&mut dispatch.chains.single);
+            more.extend(iter::repeat_n(None, needed - more.len()));
+            core::mem::swap(&mut more, &mut dispatch.chains.single);
+        }
+        drop(dispatch);
+    }
+
     /// Puts `object` on its vector, unmasking the source if it is the first.
     pub(super) fn wire(&self, object: &Arc<Object>) -> Result<(), Refusal> {
         let _turn = self.wiring.pass(&self.hal);

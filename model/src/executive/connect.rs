@@ -12,18 +12,17 @@ use super::{
     connection::{Assigned, Connection},
     object::{MessageRoutine, Object, Routine, ServiceRoutine},
     pool::Residence,
+    request::Request,
     table::MessageTable,
 };
 use crate::{
     hal::{Event, Hal},
     nt::{
         _KINTERRUPT_MODE, CONNECT_FULLY_SPECIFIED, CONNECT_FULLY_SPECIFIED_GROUP,
-        CONNECT_LINE_BASED, CONNECT_MESSAGE_BASED, CONNECT_MESSAGE_BASED_PASSIVE,
-        IO_CONNECT_INTERRUPT_FULLY_SPECIFIED_PARAMETERS, IO_CONNECT_INTERRUPT_PARAMETERS, NTSTATUS,
+        CONNECT_LINE_BASED, IO_CONNECT_INTERRUPT_FULLY_SPECIFIED_PARAMETERS, NTSTATUS,
         PASSIVE_LEVEL, PIO_CONNECT_INTERRUPT_PARAMETERS, PKSPIN_LOCK, PVOID,
         STATUS_INSUFFICIENT_RESOURCES, STATUS_INVALID_DEVICE_REQUEST, STATUS_INVALID_PARAMETER,
-        STATUS_INVALID_PARAMETER_1, STATUS_INVALID_PARAMETER_10, STATUS_NOT_FOUND,
-        STATUS_NOT_SUPPORTED, STATUS_SUCCESS, ULONG,
+        STATUS_INVALID_PARAMETER_10, STATUS_NOT_FOUND, STATUS_SUCCESS, ULONG,
     },
     report::Rule,
 };
@@ -34,94 +33,31 @@ const CALL: &str = "IoConnectInterruptEx";
 /// after a failure is found out.
 const SCRIBBLE: ULONG = 0xBAD0_BAD0;
 
-/// A parameter block, whatever its version.
-struct Request {
-    version: ULONG,
-    device: usize,
-    out: *mut PVOID,
-    line: Option<ServiceRoutine>,
-    message: Option<MessageRoutine>,
-    context: PVOID,
-    lock: PKSPIN_LOCK,
-    synchronize_irql: u8,
-    floating_save: bool,
-    full: Option<IO_CONNECT_INTERRUPT_FULLY_SPECIFIED_PARAMETERS>,
-}
-
-impl Request {
-    fn read(block: &IO_CONNECT_INTERRUPT_PARAMETERS) -> Refused<Self> {
-        let version = block.Version;
-        match version {
-            CONNECT_FULLY_SPECIFIED | CONNECT_FULLY_SPECIFIED_GROUP => {
-                // SAFETY: Version says that this is the member.
-                let full = unsafe { block.__bindgen_anon_1.FullySpecified };
-                Ok(Self {
-                    version,
-                    device: full.PhysicalDeviceObject.addr(),
-                    out: full.InterruptObject.cast(),
-                    line: full.ServiceRoutine,
-                    message: None,
-                    context: full.ServiceContext,
-                    lock: full.SpinLock,
-                    synchronize_irql: full.SynchronizeIrql,
-                    floating_save: full.FloatingSave != 0,
-                    full: Some(full),
-                })
-            }
-            CONNECT_LINE_BASED => {
-                // SAFETY: Version says that this is the member.
-                let line = unsafe { block.__bindgen_anon_1.LineBased };
-                Ok(Self {
-                    version,
-                    device: line.PhysicalDeviceObject.addr(),
-                    out: line.InterruptObject.cast(),
-                    line: line.ServiceRoutine,
-                    message: None,
-                    context: line.ServiceContext,
-                    lock: line.SpinLock,
-                    synchronize_irql: line.SynchronizeIrql,
-                    floating_save: line.FloatingSave != 0,
-                    full: None,
-                })
-            }
-            CONNECT_MESSAGE_BASED => {
-                // SAFETY: Version says that this is the member.
-                let message = unsafe { block.__bindgen_anon_1.MessageBased };
-                Ok(Self {
-                    version,
-                    device: message.PhysicalDeviceObject.addr(),
-                    // SAFETY: every member of the union is a pointer to a pointer.
-                    out: unsafe { message.ConnectionContext.Generic },
-                    line: message.FallBackServiceRoutine,
-                    message: message.MessageServiceRoutine,
-                    context: message.ServiceContext,
-                    lock: message.SpinLock,
-                    synchronize_irql: message.SynchronizeIrql,
-                    floating_save: message.FloatingSave != 0,
-                    full: None,
-                })
-            }
-            CONNECT_MESSAGE_BASED_PASSIVE => Err(STATUS_NOT_SUPPORTED),
-            _ => Err(STATUS_INVALID_PARAMETER_1),
-        }
-    }
-
-    /// Whether a routine that this version needs, or the pointer to write to, is not there.
-    const fn is_incomplete(&self) -> bool {
-        let routine = match self.version {
-            CONNECT_MESSAGE_BASED => self.message.is_some(),
-            _ => self.line.is_some(),
-        };
-        self.device == 0 || self.out.is_null() || !routine
-    }
-}
-
 /// What a request is to be connected to.
 struct Plan {
     /// The Version to return.
     version: ULONG,
     interrupts: Vec<Assigned>,
     routine: PlannedRoutine,
+    /// Whether they are served at `PASSIVE_LEVEL`, whatever their own IRQL.
+    passive: bool,
+}
+
+impl Plan {
+    /// The IRQL at which an interrupt is served.
+    const fn irql(&self, interrupt: &Assigned) -> u8 {
+        if self.passive { 0 } else { interrupt.irql() }
+    }
+
+    /// The IRQL of the highest.
+    fn highest_irql(&self) -> u8 {
+        self.interrupts.iter().map(|interrupt| self.irql(interrupt)).max().unwrap_or(0)
+    }
+
+    /// Whether any is served at `PASSIVE_LEVEL`.
+    fn has_passive(&self) -> bool {
+        self.interrupts.iter().any(|interrupt| self.irql(interrupt) == 0)
+    }
 }
 
 enum PlannedRoutine {
@@ -182,8 +118,9 @@ impl<H: Hal> Executive<H> {
             _ => {}
         }
         let plan = self.plan(request)?;
-        self.require_legal(request, &plan);
-        let objects = self.objects(request, &plan)?;
+        let lock = self.lock_for(request, &plan)?;
+        self.require_legal(request, lock, &plan);
+        let objects = self.objects(request, lock, &plan);
         let table = match plan.routine {
             PlannedRoutine::Line(_) => None,
             PlannedRoutine::Messages(_) => {
@@ -199,12 +136,19 @@ impl<H: Hal> Executive<H> {
                 Some(table.ok_or(STATUS_INSUFFICIENT_RESOURCES)?)
             }
         };
-        self.wire_all(&objects)?;
+        let refused = match fault {
+            Some(Fault::StatusAfterService(status)) => Some((objects.len(), status)),
+            Some(Fault::StatusAt { interrupt, status }) => Some((interrupt, status)),
+            _ => None,
+        };
+        let live = refused.map_or(objects.len(), |(interrupt, _)| interrupt.min(objects.len()));
+        let live = &objects[..live];
+        self.wire_all(live)?;
 
-        let vectors: Vec<u32> = objects.iter().map(|object| object.vector).collect();
-        let wired = Wired { executive: self, objects: &objects };
+        let vectors: Vec<u32> = live.iter().map(|object| object.vector).collect();
+        let wired = Wired { executive: self, objects: live };
         self.hal.connected(&vectors);
-        if let Some(Fault::StatusAfterService(status)) = fault {
+        if let Some((_, status)) = refused {
             drop(wired);
             // Kernels have been seen to leave what is no more, and who uses it is found out.
             // SAFETY: not NULL, and the caller's promise.
@@ -238,17 +182,19 @@ impl<H: Hal> Executive<H> {
         let messages = || assigned.iter().filter(|it| it.is_message()).copied().collect::<Vec<_>>();
         let lines = || assigned.iter().filter(|it| !it.is_message()).copied().collect::<Vec<_>>();
         let line = |routine| PlannedRoutine::Line(routine);
+        let passive = request.is_passive();
         match (request.full, request.line, request.message) {
             (Some(full), Some(routine), _) => {
-                let interrupt = self.fully_specified(request.version, &full, &assigned)?;
+                let interrupt = self.fully_specified(request, &full, &assigned)?;
                 let interrupts = [interrupt].into();
-                Ok(Plan { version: request.version, interrupts, routine: line(routine) })
+                let (version, routine) = (request.version, line(routine));
+                Ok(Plan { version, interrupts, routine, passive })
             }
             (None, fallback, Some(routine)) => {
                 let interrupts = messages();
                 if !interrupts.is_empty() {
                     let routine = PlannedRoutine::Messages(routine);
-                    return Ok(Plan { version: CONNECT_MESSAGE_BASED, interrupts, routine });
+                    return Ok(Plan { version: request.version, interrupts, routine, passive });
                 }
                 let (Some(routine), interrupts) = (fallback, lines()) else {
                     return Err(STATUS_NOT_FOUND);
@@ -256,7 +202,8 @@ impl<H: Hal> Executive<H> {
                 if interrupts.is_empty() {
                     return Err(STATUS_NOT_FOUND);
                 }
-                Ok(Plan { version: CONNECT_LINE_BASED, interrupts, routine: line(routine) })
+                let (version, routine) = (CONNECT_LINE_BASED, line(routine));
+                Ok(Plan { version, interrupts, routine, passive: false })
             }
             (None, Some(routine), None) => {
                 if assigned.iter().any(Assigned::is_message) {
@@ -269,6 +216,7 @@ impl<H: Hal> Executive<H> {
                     version: CONNECT_LINE_BASED,
                     interrupts: lines(),
                     routine: line(routine),
+                    passive: false,
                 })
             }
             _ => Err(STATUS_INVALID_PARAMETER),
@@ -278,7 +226,7 @@ impl<H: Hal> Executive<H> {
     /// The one interrupt that the members of a fully specified request mean.
     fn fully_specified(
         &self,
-        version: ULONG,
+        request: &Request,
         full: &IO_CONNECT_INTERRUPT_FULLY_SPECIFIED_PARAMETERS,
         assigned: &[Assigned],
     ) -> Refused<Assigned> {
@@ -287,13 +235,14 @@ impl<H: Hal> Executive<H> {
         }
         let interrupt = assigned.iter().find(|it| it.vector() == full.Vector);
         let interrupt = *interrupt.ok_or(STATUS_NOT_FOUND)?;
+        let version = request.version;
         let group = if version == CONNECT_FULLY_SPECIFIED_GROUP { full.Group } else { 0 };
         let mode = if interrupt.latched() {
             _KINTERRUPT_MODE::Latched
         } else {
             _KINTERRUPT_MODE::LevelSensitive
         };
-        let wrong = if full.Irql != interrupt.irql() {
+        let wrong = if full.Irql != interrupt.irql() && !request.is_passive() {
             "Irql is not the translated Level"
         } else if full.InterruptMode != mode {
             "InterruptMode is not that of the descriptor's flags"
@@ -312,7 +261,7 @@ impl<H: Hal> Executive<H> {
     }
 
     /// What is not a failure but a mistake.
-    fn require_legal(&self, request: &Request, plan: &Plan) {
+    fn require_legal(&self, request: &Request, lock: PKSPIN_LOCK, plan: &Plan) {
         if request.floating_save {
             self.violate(Rule::ConnectParameters, CALL, format_args!("FloatingSave is not FALSE"));
         }
@@ -320,7 +269,7 @@ impl<H: Hal> Executive<H> {
             let irql = request.synchronize_irql;
             self.violate(Rule::ConnectParameters, CALL, format_args!("SynchronizeIrql is {irql}"));
         }
-        let irql = plan.interrupts.iter().map(Assigned::irql).max().unwrap_or(0);
+        let irql = plan.highest_irql();
         if request.full.is_some() && request.synchronize_irql < irql {
             self.violate(
                 Rule::SynchronizeIrqlMember,
@@ -336,8 +285,8 @@ impl<H: Hal> Executive<H> {
                 format_args!("{:p} is {what:?} pool", request.context),
             ),
         }
-        if !request.lock.is_null() {
-            self.require_lock_ready(request.lock, irql.max(request.synchronize_irql));
+        if !lock.is_null() {
+            self.require_lock_ready(lock, irql.max(request.synchronize_irql));
         }
     }
 
@@ -377,20 +326,29 @@ impl<H: Hal> Executive<H> {
         }
     }
 
-    fn objects(&self, request: &Request, plan: &Plan) -> Refused<Vec<Arc<Object>>> {
-        let passive = plan.interrupts.iter().any(|it| it.irql() == 0);
-        if passive && (!request.lock.is_null() || request.synchronize_irql != 0) {
-            return Err(STATUS_INVALID_PARAMETER);
+    /// The lock to connect with: a passive interrupt has none.
+    fn lock_for(&self, request: &Request, plan: &Plan) -> Refused<PKSPIN_LOCK> {
+        if !plan.has_passive() || request.lock.is_null() && request.synchronize_irql == 0 {
+            return Ok(request.lock);
         }
-        let highest = plan.interrupts.iter().map(Assigned::irql).max().unwrap_or(0);
+        if self.ignores_passive_lock.load(Ordering::Relaxed) {
+            return Ok(ptr::null_mut());
+        }
+        Err(STATUS_INVALID_PARAMETER)
+    }
+
+    fn objects(&self, request: &Request, lock: PKSPIN_LOCK, plan: &Plan) -> Vec<Arc<Object>> {
+        let highest = plan.highest_irql();
         let objects = plan.interrupts.iter().zip(0..).map(|(interrupt, number)| {
+            let irql = plan.irql(interrupt);
             // One lock for all is taken at the highest IRQL of all; each its own, at its own.
-            let needed = if request.lock.is_null() { interrupt.irql() } else { highest };
+            let needed = if lock.is_null() { irql } else { highest };
+            let synchronize_irql = if irql == 0 { 0 } else { needed.max(request.synchronize_irql) };
             Arc::new(Object {
                 id: self.next_object.fetch_add(1, Ordering::Relaxed),
                 vector: interrupt.vector(),
-                irql: interrupt.irql(),
-                synchronize_irql: needed.max(request.synchronize_irql),
+                irql,
+                synchronize_irql,
                 latched: interrupt.latched(),
                 shared: interrupt.shared(),
                 source: interrupt.source(),
@@ -399,12 +357,18 @@ impl<H: Hal> Executive<H> {
                     PlannedRoutine::Messages(routine) => Routine::Message(routine, number),
                 },
                 context: request.context,
-                supplied: request.lock,
+                supplied: lock,
                 own: AtomicU64::new(0),
                 active: AtomicBool::new(true),
             })
         });
-        Ok(objects.collect())
+        objects.collect()
+    }
+
+    /// Whether a passive interrupt for which a spin lock is given, or a `SynchronizeIrql`, is
+    /// connected nevertheless, without them: a kernel that does not check.
+    pub fn ignore_passive_lock(&self, ignore: bool) {
+        self.ignores_passive_lock.store(ignore, Ordering::Relaxed);
     }
 
     /// Makes all service routines reachable, or none.

@@ -15,8 +15,9 @@ use crate::{
 
 /// An interrupt that the PnP manager assigned to a device.
 ///
-/// On x64 a vector is its IRQL times 16 and a number up to 15, and device IRQLs are 3 to 12. An
-/// IRQL of 0 makes an interrupt that is served at `PASSIVE_LEVEL`.
+/// A vector's low byte is its IRQL times 16 and a number up to 15, as on x64, and device IRQLs are 3
+/// to 12. An IRQL of 0 makes an interrupt that is served at `PASSIVE_LEVEL`. From 256 on vectors are
+/// messages of devices that have many, and cannot be shared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Assigned {
     /// A line.
@@ -168,15 +169,18 @@ impl<H: Hal> Executive<H> {
     ///
     /// # Panics
     ///
-    /// If a vector or an IRQL is none that x64 has.
+    /// If there is no such vector, or it is not of that IRQL.
     pub fn assign(&self, pdo: *mut DEVICE_OBJECT, interrupts: Vec<Assigned>) {
         for interrupt in &interrupts {
             assert!((interrupt.vector() as usize) < VECTORS, "{interrupt:?}: no such vector");
             assert_eq!(
-                interrupt.vector() >> 4,
+                interrupt.vector() >> 4 & 0xF,
                 u32::from(interrupt.irql()),
                 "{interrupt:?}: the vector is not of this IRQL"
             );
+        }
+        if let Some(highest) = interrupts.iter().map(Assigned::vector).max() {
+            self.make_room(highest);
         }
         let before = self.registry.lock(&self.hal).assigned.insert(pdo.addr(), interrupts);
         drop(before);

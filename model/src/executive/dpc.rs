@@ -1,104 +1,29 @@
 //! Deferred procedure calls.
 
-use alloc::{collections::VecDeque, vec::Vec};
-use core::{mem::offset_of, ops::Range, ptr};
+use core::{mem::offset_of, ptr};
 
-use super::Executive;
+use super::{
+    Executive,
+    dpc_queue::{CAPACITY, Kind, Queued},
+};
 use crate::{
     hal::{Event, Hal},
     nt::{
-        _KDPC_IMPORTANCE, BOOLEAN, CCHAR, DISPATCH_LEVEL, KDPC, KDPC_IMPORTANCE, NTSTATUS,
-        PASSIVE_LEVEL, PKDEFERRED_ROUTINE, PKDPC, PPROCESSOR_NUMBER, PVOID,
-        STATUS_INVALID_PARAMETER, STATUS_SUCCESS, UCHAR, USHORT,
+        _KDPC_IMPORTANCE, BOOLEAN, CCHAR, KDPC, KDPC_IMPORTANCE, NTSTATUS, PKDEFERRED_ROUTINE,
+        PKDPC, PPROCESSOR_NUMBER, PVOID, STATUS_INVALID_PARAMETER, STATUS_SUCCESS, UCHAR, USHORT,
     },
     report::Rule,
 };
 
-/// How many DPCs can be queued on a processor at once.
-const CAPACITY: usize = 128;
 /// KDPC.Type: `DpcObject`.
 const DPC_OBJECT: UCHAR = 0x13;
+/// KDPC.Type: `ThreadedDpcObject`.
+const THREADED_DPC_OBJECT: UCHAR = 0x18;
+const LOW_IMPORTANCE: UCHAR = _KDPC_IMPORTANCE::LowImportance.to_le_bytes()[0];
 const MEDIUM_IMPORTANCE: UCHAR = _KDPC_IMPORTANCE::MediumImportance.to_le_bytes()[0];
 const HIGH_IMPORTANCE: UCHAR = _KDPC_IMPORTANCE::HighImportance.to_le_bytes()[0];
 /// KDPC.Number is a processor's number from here on; below, the DPC has no target.
 const TARGETED: USHORT = 0x500;
-
-type DeferredRoutine =
-    crate::nt_fn_pointer!(fn(dpc: *mut KDPC, context: PVOID, first: PVOID, second: PVOID));
-
-/// A DPC in a queue, with what its KDPC said when it was queued.
-#[derive(Clone, Copy)]
-struct Queued {
-    dpc: PKDPC,
-    routine: DeferredRoutine,
-    context: PVOID,
-    first: PVOID,
-    second: PVOID,
-    sequence: u64,
-}
-
-// SAFETY: the pointers are the driver's, and it promised that they may be used on any processor.
-unsafe impl Send for Queued {}
-
-/// One processor's DPCs.
-struct Processor {
-    /// Its capacity is there from the start: queueing allocates nothing.
-    queue: VecDeque<Queued>,
-    running: Option<(usize, u64)>,
-}
-
-/// All processors' DPCs.
-pub(super) struct DpcQueues {
-    processors: Vec<Processor>,
-    next_sequence: u64,
-}
-
-impl DpcQueues {
-    pub(super) fn new(processors: usize) -> Self {
-        let mut queues = Vec::with_capacity(processors);
-        for _ in 0..processors {
-            queues.push(Processor { queue: VecDeque::with_capacity(CAPACITY), running: None });
-        }
-        Self { processors: queues, next_sequence: 0 }
-    }
-
-    fn is_queued(&self, dpc: PKDPC) -> bool {
-        self.processors.iter().flat_map(|one| &one.queue).any(|queued| queued.dpc == dpc)
-    }
-
-    pub(super) fn queued(&self) -> usize {
-        self.processors.iter().map(|one| one.queue.len()).sum()
-    }
-
-    /// A KDPC in this range of memory that is queued or running.
-    pub(super) fn in_use(&self, range: &Range<usize>) -> Option<(usize, &'static str)> {
-        self.processors.iter().find_map(|one| {
-            let queued = one.queue.iter().map(|queued| (queued.dpc.addr(), "queued"));
-            let running = one.running.iter().map(|&(dpc, _)| (dpc, "running"));
-            queued.chain(running).find(|(address, _)| range.contains(address))
-        })
-    }
-
-    /// Whether a processor has a DPC that was queued before `sequence` and is not finished.
-    fn owes(&self, processor: usize, sequence: u64) -> bool {
-        let one = &self.processors[processor];
-        one.running.is_some_and(|(_, other)| other < sequence)
-            || one.queue.iter().any(|queued| queued.sequence < sequence)
-    }
-}
-
-/// Marks that a DPC runs, also until its routine has unwound.
-struct Running<'a, H: Hal> {
-    executive: &'a Executive<H>,
-    processor: usize,
-}
-
-impl<H: Hal> Drop for Running<'_, H> {
-    fn drop(&mut self) {
-        let mut dispatch = self.executive.dispatch.lock(&self.executive.hal);
-        dispatch.dpcs.processors[self.processor].running = None;
-    }
-}
 
 impl<H: Hal> Executive<H> {
     fn require_dpc(&self, dpc: PKDPC, call: &'static str) {
@@ -106,7 +31,8 @@ impl<H: Hal> Executive<H> {
             self.violate(Rule::DpcInitialised, call, format_args!("{dpc:p} is no KDPC's address"));
         }
         // SAFETY: the caller of the kernel call promises that a KDPC's bytes are there.
-        if unsafe { dpc.cast::<UCHAR>().read() } != DPC_OBJECT {
+        let kind = unsafe { dpc.cast::<UCHAR>().read() };
+        if kind != DPC_OBJECT && kind != THREADED_DPC_OBJECT {
             self.violate(Rule::DpcInitialised, call, format_args!("{dpc:p} is no KDPC"));
         }
     }
@@ -122,21 +48,52 @@ impl<H: Hal> Executive<H> {
         routine: PKDEFERRED_ROUTINE,
         context: PVOID,
     ) {
-        const CALL: &str = "KeInitializeDpc";
+        // SAFETY: the caller's promise.
+        unsafe { self.initialize_dpc(dpc, DPC_OBJECT, routine, context, "KeInitializeDpc") };
+    }
+
+    /// `KeInitializeThreadedDpc`: a DPC that runs at `PASSIVE_LEVEL` in a thread, or at
+    /// `DISPATCH_LEVEL` as any other if the system has no such threads.
+    ///
+    /// # Safety
+    ///
+    /// `dpc` can be written to.
+    pub unsafe fn ke_initialize_threaded_dpc(
+        &self,
+        dpc: PKDPC,
+        routine: PKDEFERRED_ROUTINE,
+        context: PVOID,
+    ) {
+        const CALL: &str = "KeInitializeThreadedDpc";
+        // SAFETY: the caller's promise.
+        unsafe { self.initialize_dpc(dpc, THREADED_DPC_OBJECT, routine, context, CALL) };
+    }
+
+    /// # Safety
+    ///
+    /// `dpc` can be written to.
+    unsafe fn initialize_dpc(
+        &self,
+        dpc: PKDPC,
+        kind: UCHAR,
+        routine: PKDEFERRED_ROUTINE,
+        context: PVOID,
+        call: &'static str,
+    ) {
         if dpc.is_null() || !dpc.is_aligned() || routine.is_none() {
             self.violate(
                 Rule::DpcInitialised,
-                CALL,
+                call,
                 format_args!("{dpc:p}, or its routine, is NULL"),
             );
         }
         if self.dispatch.lock(&self.hal).dpcs.is_queued(dpc) {
-            self.violate(Rule::DpcInitialised, CALL, format_args!("{dpc:p} is queued"));
+            self.violate(Rule::DpcInitialised, call, format_args!("{dpc:p} is queued"));
         }
         let mut fresh =
             KDPC { DeferredRoutine: routine, DeferredContext: context, ..KDPC::default() };
         fresh.__bindgen_anon_1.TargetInfoAsUlong =
-            u32::from_le_bytes([DPC_OBJECT, MEDIUM_IMPORTANCE, 0, 0]);
+            u32::from_le_bytes([kind, MEDIUM_IMPORTANCE, 0, 0]);
         // SAFETY: the caller's promise.
         unsafe { dpc.write(fresh) };
     }
@@ -223,8 +180,10 @@ impl<H: Hal> Executive<H> {
             Some(number) if usize::from(number) < self.hal.processors() => usize::from(number),
             _ => self.hal.processor(),
         };
+        let threaded = target.Type == THREADED_DPC_OBJECT && self.hal.has_dpc_threads();
+        let kind = if threaded { Kind::Threaded } else { Kind::Dispatch };
         let sequence = dispatch.dpcs.next_sequence;
-        let queue = &mut dispatch.dpcs.processors[processor].queue;
+        let queue = &mut dispatch.dpcs.queue(kind, processor).waiting;
         if queue.len() == CAPACITY {
             drop(dispatch);
             self.violate(Rule::DpcState, CALL, format_args!("{CAPACITY} DPCs are queued already"));
@@ -245,7 +204,13 @@ impl<H: Hal> Executive<H> {
         unsafe { set_pointer(dpc, offset_of!(KDPC, DpcData), dpc.cast()) };
         drop(dispatch);
         self.hal.trace(&Event::DpcQueued { dpc: dpc.addr(), processor });
-        self.hal.request_dispatch(processor);
+        match kind {
+            Kind::Threaded => self.hal.request_dpc_thread(processor),
+            Kind::Dispatch if target.Importance == LOW_IMPORTANCE => {
+                self.hal.request_dispatch_sometime(processor);
+            }
+            Kind::Dispatch => self.hal.request_dispatch(processor),
+        }
         1
     }
 
@@ -257,89 +222,12 @@ impl<H: Hal> Executive<H> {
     pub unsafe fn ke_remove_queue_dpc(&self, dpc: PKDPC) -> BOOLEAN {
         self.require_dpc(dpc, "KeRemoveQueueDpc");
         let mut dispatch = self.dispatch.lock(&self.hal);
-        for processor in &mut dispatch.dpcs.processors {
-            let found = processor.queue.iter().position(|queued| queued.dpc == dpc);
-            if let Some(index) = found {
-                processor.queue.remove(index);
-                // SAFETY: a KDPC, by the caller's promise.
-                unsafe { set_pointer(dpc, offset_of!(KDPC, DpcData), ptr::null_mut()) };
-                return 1;
-            }
+        if !dispatch.dpcs.remove(dpc) {
+            return 0;
         }
-        0
-    }
-
-    /// `KeFlushQueuedDpcs`: returns when all that was queued when it was called has run.
-    pub fn ke_flush_queued_dpcs(&self) {
-        const CALL: &str = "KeFlushQueuedDpcs";
-        self.require_irql(Rule::IrqlPassive, CALL, PASSIVE_LEVEL);
-        let until = self.dispatch.lock(&self.hal).dpcs.next_sequence;
-        loop {
-            let mut idle = true;
-            for processor in 0..self.hal.processors() {
-                if self.dispatch.lock(&self.hal).dpcs.owes(processor, until) {
-                    idle = false;
-                    self.hal.flush_dispatch(processor);
-                }
-            }
-            if idle {
-                return;
-            }
-            self.hal.relax();
-        }
-    }
-
-    /// Runs the DPCs that are queued on this processor. For the HAL, at `DISPATCH_LEVEL`.
-    ///
-    /// Those that are queued meanwhile had a [`Hal::request_dispatch`] of their own, and so a DPC
-    /// that always queues itself again keeps nobody waiting here.
-    pub fn retire_dpcs(&self) {
-        const CALL: &str = "a deferred routine";
-        let processor = self.hal.processor();
-        let until = self.dispatch.lock(&self.hal).dpcs.next_sequence;
-        loop {
-            let mut dispatch = self.dispatch.lock(&self.hal);
-            let one = &mut dispatch.dpcs.processors[processor];
-            // A DPC that runs in this processor's name keeps the others waiting.
-            if one.running.is_some() {
-                return;
-            }
-            let due = one.queue.iter().position(|queued| queued.sequence < until);
-            let Some(next) = due.and_then(|index| one.queue.remove(index)) else {
-                return;
-            };
-            one.running = Some((next.dpc.addr(), next.sequence));
-            // SAFETY: it was queued, so it is in place.
-            let content = unsafe { next.dpc.read() };
-            let intact =
-                content.DeferredRoutine.is_some_and(|it| ptr::fn_addr_eq(it, next.routine))
-                    && content.DeferredContext == next.context
-                    && content.DpcData == next.dpc.cast();
-            if intact {
-                // SAFETY: as above.
-                unsafe { set_pointer(next.dpc, offset_of!(KDPC, DpcData), ptr::null_mut()) };
-            }
-            drop(dispatch);
-            let running = Running { executive: self, processor };
-            if !intact {
-                let dpc = next.dpc;
-                self.violate(Rule::DpcOverwritten, CALL, format_args!("{dpc:p} changed"));
-            }
-            let dpc = next.dpc.addr();
-            self.hal.trace(&Event::DpcEntered { dpc });
-            // SAFETY: the driver gave this routine to be called so.
-            unsafe { (next.routine)(next.dpc, next.context, next.first, next.second) };
-            self.hal.trace(&Event::DpcLeft { dpc });
-            let (irql, locks) = (self.hal.irql(), self.locks_held());
-            if u32::from(irql) != DISPATCH_LEVEL || locks != 0 {
-                self.violate(
-                    Rule::DpcState,
-                    CALL,
-                    format_args!("{dpc:#x} returned at IRQL {irql} with {locks} locks held"),
-                );
-            }
-            drop(running);
-        }
+        // SAFETY: a KDPC, by the caller's promise; the executive writes to it under the lock only.
+        unsafe { set_pointer(dpc, offset_of!(KDPC, DpcData), ptr::null_mut()) };
+        1
     }
 }
 
@@ -348,7 +236,7 @@ impl<H: Hal> Executive<H> {
 /// # Safety
 ///
 /// `dpc` is a KDPC with a pointer at `offset`.
-const unsafe fn set_pointer(dpc: PKDPC, offset: usize, value: PVOID) {
+pub(super) const unsafe fn set_pointer(dpc: PKDPC, offset: usize, value: PVOID) {
     // SAFETY: inside a KDPC.
     let field = unsafe { dpc.byte_add(offset) };
     // SAFETY: the caller's promise.

@@ -12,6 +12,8 @@ use crate::{
 pub enum Call {
     /// Which then returns NULL.
     ExAllocatePool2,
+    /// Which then returns NULL.
+    IoAllocateWorkItem,
     /// Which then does what the [`Fault`] says.
     IoConnectInterruptEx,
 }
@@ -25,6 +27,14 @@ pub enum Fault {
     /// It fails with this status after interrupts were live, so service routines may have run
     /// and DPCs may be queued ([`Hal::connected`] is called as usual).
     StatusAfterService(NTSTATUS),
+    /// It fails with this status at this of its interrupts, by their order in the resource list:
+    /// those before it were live. Otherwise as [`StatusAfterService`](Self::StatusAfterService).
+    StatusAt {
+        /// How many interrupts were live.
+        interrupt: usize,
+        /// The status.
+        status: NTSTATUS,
+    },
     /// It succeeds, connects nothing and writes nothing.
     WritesNothing,
     /// It succeeds, connects nothing and stores NULL.

@@ -17,6 +17,10 @@ pub struct Leftovers {
     pub dpcs: usize,
     /// How many spin locks are held.
     pub locks: usize,
+    /// How many work items were not freed.
+    pub work_items: usize,
+    /// How many critical regions were not left.
+    pub critical_regions: usize,
 }
 
 /// The pool of one tag that was not freed.
@@ -34,7 +38,12 @@ impl Leftovers {
     /// Whether nothing was left behind.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
-        self.pool.is_empty() && self.interrupts.is_empty() && self.dpcs == 0 && self.locks == 0
+        self.pool.is_empty()
+            && self.interrupts.is_empty()
+            && self.dpcs == 0
+            && self.locks == 0
+            && self.work_items == 0
+            && self.critical_regions == 0
     }
 }
 
@@ -58,6 +67,14 @@ impl fmt::Display for Leftovers {
         }
         if self.locks > 0 {
             write!(f, "{separator}{} spin locks held", self.locks)?;
+            separator = "; ";
+        }
+        if self.work_items > 0 {
+            write!(f, "{separator}{} work items not freed", self.work_items)?;
+            separator = "; ";
+        }
+        if self.critical_regions > 0 {
+            write!(f, "{separator}{} critical regions not left", self.critical_regions)?;
         }
         Ok(())
     }
@@ -81,13 +98,17 @@ impl<H: Hal> Executive<H> {
         drop(registry);
         let dispatch = self.dispatch.lock(&self.hal);
         let (dpcs, locks) = (dispatch.dpcs.queued(), dispatch.held.total());
+        let critical_regions = dispatch.regions.iter().sum();
         drop(dispatch);
+        let work_items = self.work.lock(&self.hal).count();
         let pool = tags.into_iter();
         Leftovers {
             pool: pool.map(|(tag, (blocks, bytes))| PoolLeft { tag, blocks, bytes }).collect(),
             interrupts,
             dpcs,
             locks,
+            work_items,
+            critical_regions,
         }
     }
 }

@@ -52,12 +52,14 @@ unsafe impl Sync for Object {}
 /// Interrupt objects look as if they were in the kernel's half of the address space, where nothing
 /// is mapped on a host or in the bed. No address is ever used twice, so one that went stale is
 /// always found out, and what a driver might do with what it points to faults.
-const OBJECT_BASE: usize = 0xFFFF_E500_0000_0000;
+const OBJECT_BASE: usize = 0xFFFF_E000_0000_0000;
+/// Where in an address the object's number begins, above its vector.
+const NUMBER: u32 = 20;
 
 impl Object {
     /// What the driver knows this object by.
     pub(super) const fn token(&self) -> usize {
-        OBJECT_BASE | (self.id << 12) | ((self.vector as usize) << 4)
+        OBJECT_BASE | (self.id << NUMBER) | ((self.vector as usize) << 4)
     }
 
     pub(super) const fn pointer(&self) -> PKINTERRUPT {
@@ -83,10 +85,11 @@ impl Object {
 }
 
 /// The vector that a token was made for, and the object's number.
-pub(super) const fn token_parts(token: usize) -> Option<(usize, usize)> {
+pub(super) const fn token_parts(token: usize) -> Option<(u16, usize)> {
     if token & OBJECT_BASE == OBJECT_BASE && token.trailing_zeros() >= 4 {
         let below = token & !OBJECT_BASE;
-        Some(((below >> 4) & 0xFF, below >> 12))
+        let [low, high, ..] = (below >> 4).to_le_bytes();
+        Some((u16::from_le_bytes([low, high]), below >> NUMBER))
     } else {
         None
     }

@@ -329,6 +329,13 @@ impl<H: Hal> Executive<H> {
                 format_args!("{start:#x} holds the spin lock {address:#x}, which is held"),
             );
         }
+        if let Some(event) = self.awaited_in(range) {
+            self.violate(
+                Rule::FreedInUse,
+                call,
+                format_args!("{start:#x} holds the event {event:#x}, which a thread waits for"),
+            );
+        }
         let registry = self.registry.lock(&self.hal);
         let user = registry.objects().find_map(|object| {
             let what = if range.contains(&object.context.addr()) {

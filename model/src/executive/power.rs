@@ -36,6 +36,12 @@ impl<H: Hal> Executive<H> {
         unsafe { self.set_active(parameters, false, "IoReportInterruptInactive") };
     }
 
+    /// Whether service routines of `vector` are called: not if all that is connected to it was
+    /// reported inactive. None if nothing is connected.
+    pub fn is_active(&self, vector: u32) -> Option<bool> {
+        self.dispatch.lock(&self.hal).chains.is_active(vector)
+    }
+
     /// # Safety
     ///
     /// `parameters` can be read.

@@ -1,5 +1,7 @@
 //! Delivering an interrupt to service routines.
 
+use core::sync::atomic::Ordering;
+
 use super::{
     Executive,
     object::{Object, Routine},
@@ -8,14 +10,14 @@ use crate::{
     hal::{Event, Hal},
     report::Rule,
 };
-use core::sync::atomic::Ordering;
 
 /// After so many rounds in which an edge-triggered interrupt was claimed, it is a storm.
 const STORM: usize = 10_000;
 
 impl<H: Hal> Executive<H> {
-    /// An interrupt on `vector`, on this processor, whose IRQL is the vector's already. Says
-    /// whether a service routine claimed it.
+    /// An interrupt on `vector`, on this processor, whose IRQL is the vector's already, or
+    /// `PASSIVE_LEVEL` if it [is passive](Self::is_passive). Says whether a service routine
+    /// claimed it.
     ///
     /// Service routines on one vector are called in the order in which they were connected. A level
     /// that is still asserted comes again, so the first that claims it is the last called; an edge
@@ -52,6 +54,13 @@ impl<H: Hal> Executive<H> {
     /// How many interrupt objects are connected to `vector`.
     pub fn connected(&self, vector: u32) -> usize {
         self.dispatch.lock(&self.hal).chains.count(vector)
+    }
+
+    /// Whether what is connected to `vector` is served at `PASSIVE_LEVEL`. Then the HAL calls
+    /// [`interrupt`](Self::interrupt) at `PASSIVE_LEVEL`, in a thread that may block, one at a time
+    /// for a vector, and keeps its source masked until that has returned.
+    pub fn is_passive(&self, vector: u32) -> bool {
+        self.dispatch.lock(&self.hal).chains.is_passive(vector)
     }
 
     fn next_on(&self, vector: u32, after: usize) -> Option<alloc::sync::Arc<Object>> {

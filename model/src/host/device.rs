@@ -1,20 +1,18 @@
 //! Devices that interrupt.
 
-use std::{
-    boxed::Box,
-    fmt,
-    sync::{Mutex, MutexGuard, PoisonError},
-    vec::Vec,
-};
+use std::{fmt, sync::atomic::Ordering, vec::Vec};
 
 use super::{
-    Machine,
+    DeviceBuilder,
+    builder::Wish,
+    mutex::{Mutex, MutexGuard},
     processor::current,
     resources::{Promised, ResourceList},
 };
 use crate::{
     executive::Assigned,
     nt::{CM_RESOURCE_LIST, DEVICE_OBJECT},
+    report::Rule,
 };
 
 /// What became of an interrupt that a device raised.
@@ -24,146 +22,18 @@ pub enum Delivery {
     Claimed,
     /// Service routines ran, and none claimed it.
     Unclaimed,
-    /// It waits for the IRQL to go down, or for the processor that it was sent to.
+    /// It waits for the IRQL to go down, or for the processor that it was sent to, or a system
+    /// thread serves it, at `PASSIVE_LEVEL`: [`settle`](super::Machine::settle) waits for that.
     Pending,
     /// Nothing is connected to its vector.
     NotConnected,
 }
 
-/// One interrupt that a device is to have.
-#[derive(Clone, Copy, Debug)]
-enum Wish {
-    Line {
-        irql: u8,
-        latched: bool,
-        shared: bool,
-    },
-    SharedWith {
-        line: Assigned,
-    },
-    /// So many messages in one descriptor, each with the next vector.
-    Messages {
-        irql: u8,
-        count: u16,
-    },
-}
-
-/// A device that is being described; see [`Machine::device`].
-#[derive(Debug)]
-pub struct DeviceBuilder {
-    machine: Machine,
-    wishes: Vec<Wish>,
-    assigned_messages: Option<usize>,
-    group: u16,
-}
-
-impl DeviceBuilder {
-    pub(super) fn new(machine: &Machine) -> Self {
-        Self { machine: machine.clone(), wishes: Vec::new(), assigned_messages: None, group: 0 }
-    }
-
-    /// A level-triggered line of its own.
-    #[must_use]
-    pub fn line(self) -> Self {
-        self.line_at(9, false, false)
-    }
-
-    /// A level-triggered line that other devices may share.
-    #[must_use]
-    pub fn shareable_line(self) -> Self {
-        self.line_at(9, false, true)
-    }
-
-    /// An edge-triggered line of its own.
-    #[must_use]
-    pub fn latched_line(self) -> Self {
-        self.line_at(9, true, false)
-    }
-
-    /// A line that is served at `PASSIVE_LEVEL`, as those of GPIO controllers on slow buses are.
-    #[must_use]
-    pub fn passive_line(self) -> Self {
-        self.line_at(0, false, false)
-    }
-
-    /// A line of this device IRQL and kind.
-    #[must_use]
-    pub fn line_at(mut self, irql: u8, latched: bool, shared: bool) -> Self {
-        self.wishes.push(Wish::Line { irql, latched, shared });
-        self
-    }
-
-    /// The first line of another device, which must be one that can be shared.
-    ///
-    /// # Panics
-    ///
-    /// If the other device has no line that can be shared.
-    #[must_use]
-    pub fn line_shared_with(mut self, other: &Device) -> Self {
-        let line = other.interrupts().into_iter().find(Assigned::shared);
-        let line = line.expect("the other device has no line that can be shared");
-        self.wishes.push(Wish::SharedWith { line });
-        self
-    }
-
-    /// Messages as MSI-X has them: a descriptor each. Their IRQLs differ.
-    #[must_use]
-    pub fn messages(mut self, count: usize) -> Self {
-        let irqls = [6, 11, 4, 8].into_iter().cycle();
-        let messages = irqls.take(count).map(|irql| Wish::Messages { irql, count: 1 });
-        self.wishes.extend(messages);
-        self
-    }
-
-    /// Messages as MSI-X has them, of these IRQLs.
-    #[must_use]
-    pub fn messages_at(mut self, irqls: &[u8]) -> Self {
-        let messages = irqls.iter().map(|&irql| Wish::Messages { irql, count: 1 });
-        self.wishes.extend(messages);
-        self
-    }
-
-    /// Messages as MSI has them: one descriptor for up to 16, with successive vectors.
-    #[must_use]
-    pub fn msi(mut self, count: u16) -> Self {
-        self.wishes.push(Wish::Messages { irql: 7, count });
-        self
-    }
-
-    /// Has the kernel connect another number of messages than the resource lists promise.
-    #[must_use]
-    pub const fn assigned_messages(mut self, count: usize) -> Self {
-        self.assigned_messages = Some(count);
-        self
-    }
-
-    /// The processor group of its interrupts.
-    #[must_use]
-    pub const fn group(mut self, group: u16) -> Self {
-        self.group = group;
-        self
-    }
-
-    /// The device, started: its interrupts are assigned. Without any wish it has none.
-    ///
-    /// # Panics
-    ///
-    /// If an IRQL is none of 3 to 12 (or 0, for a passive line), or vectors are used up.
-    #[must_use]
-    pub fn build(self) -> Device {
-        // The size of a DEVICE_OBJECT and all zeroes: what is in it is the I/O manager's business.
-        let object = Box::<DEVICE_OBJECT>::new_zeroed();
-        let object = Box::into_raw(object).cast::<DEVICE_OBJECT>();
-        let resources = Mutex::new(Resources::none());
-        let device = Device { description: self, object, resources };
-        device.start();
-        device
-    }
-}
-
 /// What a device has at the moment.
 struct Resources {
     interrupts: Vec<Assigned>,
+    /// The vectors of those that are messages.
+    messages: Vec<u32>,
     raw: ResourceList,
     translated: ResourceList,
 }
@@ -172,20 +42,22 @@ impl Resources {
     fn none() -> Self {
         Self {
             interrupts: Vec::new(),
+            messages: Vec::new(),
             raw: ResourceList::raw(&[]),
             translated: ResourceList::translated(&[]),
         }
     }
 }
 
-/// A device of a [`Machine`], which raises interrupts when a test tells it to.
+/// A device of a [`Machine`](super::Machine), which raises interrupts when a test tells it to.
 pub struct Device {
     description: DeviceBuilder,
     object: *mut DEVICE_OBJECT,
+    function: *mut DEVICE_OBJECT,
     resources: Mutex<Resources>,
 }
 
-// SAFETY: `object` is this device's own, and is used as an address only.
+// SAFETY: the device objects are this device's own, and are used as addresses only.
 unsafe impl Send for Device {}
 // SAFETY: as above.
 unsafe impl Sync for Device {}
@@ -197,14 +69,36 @@ impl fmt::Debug for Device {
 }
 
 impl Device {
+    pub(super) fn new(description: DeviceBuilder) -> Self {
+        let objects = &description.machine.inner().shared().objects;
+        let (object, function) = (objects.create(), objects.create());
+        let resources = Mutex::new(Resources::none());
+        let device = Self { description, object, function, resources };
+        device.start();
+        device
+    }
+
     fn resources(&self) -> MutexGuard<'_, Resources> {
-        self.resources.lock().unwrap_or_else(PoisonError::into_inner)
+        self.resources.lock()
     }
 
     /// Its physical device object.
     #[must_use]
     pub const fn physical_device_object(&self) -> *mut DEVICE_OBJECT {
         self.object
+    }
+
+    /// The device object that its driver has attached, for what a driver allocates with it.
+    #[must_use]
+    pub const fn function_device_object(&self) -> *mut DEVICE_OBJECT {
+        self.function
+    }
+
+    /// How many references there are to its [function device
+    /// object](Self::function_device_object), by work items that are queued or run.
+    #[must_use]
+    pub fn references(&self) -> usize {
+        self.description.machine.inner().shared().objects.references(self.function)
     }
 
     /// What is assigned to it, in the order of its resource lists.
@@ -282,9 +176,8 @@ impl Device {
     ///
     /// If it has not so many, or as the service routine does.
     pub fn raise_message(&self, number: usize) -> Delivery {
-        let interrupts = self.interrupts();
-        let message = interrupts.iter().filter(|it| it.is_message()).nth(number);
-        Self::raise_vector(message.expect("the device has no such message").vector())
+        let vector = self.resources().messages.get(number).copied();
+        Self::raise_vector(vector.expect("the device has no such message"))
     }
 
     /// Raises an interrupt, by its place in [`interrupts`](Self::interrupts).
@@ -293,7 +186,8 @@ impl Device {
     ///
     /// If it has not so many, or as the service routine does.
     pub fn raise(&self, index: usize) -> Delivery {
-        Self::raise_vector(self.interrupts()[index].vector())
+        let vector = self.resources().interrupts[index].vector();
+        Self::raise_vector(vector)
     }
 
     /// Raises an interrupt on another processor, which serves it when it makes its next kernel
@@ -305,13 +199,15 @@ impl Device {
     /// If there is no such interrupt or no such processor, or as the service routine does.
     pub fn raise_on(&self, processor: usize, index: usize) -> Delivery {
         let current = current();
-        let vector = self.interrupts()[index].vector();
-        if processor == current.processor() {
+        let vector = self.resources().interrupts[index].vector();
+        let executive = current.inner.executive();
+        if processor == current.processor() || executive.is_passive(vector) {
             return Self::raise_vector(vector);
         }
-        if current.inner.executive().connected(vector) == 0 {
+        if executive.connected(vector) == 0 {
             return Delivery::NotConnected;
         }
+        require_active(vector);
         current.shared().processors[processor].raise(vector);
         current.poll();
         Delivery::Pending
@@ -322,14 +218,24 @@ impl Device {
         if current.inner.executive().connected(vector) == 0 {
             return Delivery::NotConnected;
         }
-        match current.interrupt(vector) {
+        require_active(vector);
+        match current.raise(vector) {
             Some(true) => Delivery::Claimed,
             Some(false) => Delivery::Unclaimed,
-            None => {
-                current.shared().processors[current.processor()].raise(vector);
-                Delivery::Pending
-            }
+            None => Delivery::Pending,
         }
+    }
+
+    /// Whether the driver reports an interrupt active, as it is right after it was connected; by
+    /// its place in [`interrupts`](Self::interrupts). None if it is not connected.
+    ///
+    /// # Panics
+    ///
+    /// If it has not so many.
+    #[must_use]
+    pub fn is_active(&self, index: usize) -> Option<bool> {
+        let vector = self.resources().interrupts[index].vector();
+        self.description.machine.executive().is_active(vector)
     }
 
     /// Takes its interrupts away, as after STOP or REMOVE. They must be disconnected by then.
@@ -345,7 +251,7 @@ impl Device {
     /// If vectors are used up.
     pub fn start(&self) {
         let builder = &self.description;
-        let affinity = all_processors(builder.machine.inner().shared().processors.len());
+        let affinity = all_processors(builder.machine.inner().shared().known);
         let mut promised = Vec::new();
         for wish in &builder.wishes {
             let (first, count) = self.grant(*wish, affinity);
@@ -369,8 +275,11 @@ impl Device {
             });
         }
         builder.machine.executive().assign(self.object, interrupts.clone());
+        let messages = interrupts.iter().filter(|it| it.is_message()).map(Assigned::vector);
+        let messages = messages.collect();
         *self.resources() = Resources {
             interrupts,
+            messages,
             raw: ResourceList::raw(&promised),
             translated: ResourceList::translated(&promised),
         };
@@ -397,16 +306,26 @@ impl Device {
     fn vectors(&self, irql: u8, count: u32) -> u32 {
         assert!(irql == 0 || (3..=12).contains(&irql), "IRQL {irql} is no device's");
         let shared = self.description.machine.inner().shared();
-        let mut used = shared.vectors.lock().unwrap_or_else(PoisonError::into_inner);
-        let next = &mut used[usize::from(irql)];
-        // Round the 16 of this IRQL, so that a device that starts again gets others.
-        if *next + count > 16 {
-            assert!(count <= 16, "an IRQL has 16 vectors, not {count}");
-            *next = 0;
+        let mut vectors = shared.vectors.lock();
+        if self.description.has_many_messages() {
+            vectors.one_of_many(irql)
+        } else {
+            vectors.successive(irql, count)
         }
-        let first = *next;
-        *next += count;
-        u32::from(irql) * 16 + first
+    }
+}
+
+/// Its driver may have said that there would be no interrupt.
+fn require_active(vector: u32) {
+    let current = current();
+    let executive = current.inner.executive();
+    let required = current.shared().adversary.silence_while_inactive.load(Ordering::Relaxed);
+    if required && executive.is_active(vector) == Some(false) {
+        executive.hal().violate(
+            Rule::InactiveInterrupt,
+            "a device",
+            format_args!("vector {vector:#x} interrupts, and was reported inactive"),
+        );
     }
 }
 
@@ -431,7 +350,9 @@ const fn successor(first: Assigned, offset: u16) -> Assigned {
 
 impl Drop for Device {
     fn drop(&mut self) {
-        // SAFETY: made by `Box::into_raw` in `build`; a device object has no destructor.
-        drop(unsafe { Box::from_raw(self.object.cast::<core::mem::MaybeUninit<DEVICE_OBJECT>>()) });
+        let objects = &self.description.machine.inner().shared().objects;
+        for object in [self.object, self.function] {
+            objects.delete(object);
+        }
     }
 }

@@ -1,42 +1,57 @@
 //! The HAL's side of a machine.
 
 use std::{
+    collections::BTreeSet,
     fmt,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
     vec::Vec,
 };
 
 use super::{
     machine::Inner,
-    processor::{Requests, bind, current},
+    mutex::Mutex,
+    objects::DeviceObjects,
+    processor::{Role, bind, current},
+    requests::Requests,
+    threads::{SYSTEM_THREADS, Threads},
+    vectors::Vectors,
 };
 use crate::{
-    hal::{Event, Hal, InterruptState, Source},
+    hal::{self, Event, Hal, InterruptState, Source},
+    nt::{PDEVICE_OBJECT, PIO_WORKITEM},
     report::{Report, Rule},
 };
 
 /// No more events than this are kept.
 const EVENTS: usize = 1 << 16;
 /// For so long a processor may be waited for.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(40);
+/// How long a thread that waits lets others run before it looks again.
+const TURN: Duration = Duration::from_micros(20);
 
 /// What the threads of a machine share, apart from the executive.
 pub(super) struct Shared {
+    /// How many processors drivers know of.
+    pub(super) known: usize,
+    /// All processors: those that drivers know of, and then those of system threads.
     pub(super) processors: Vec<Requests>,
-    /// A bit for each processor that a thread is for good.
-    bound: AtomicU64,
+    pub(super) threads: Threads,
+    pub(super) objects: DeviceObjects,
+    clock: Clock,
+    /// For so long a wait without a timeout may last, in units of 100 ns.
+    patience: AtomicU64,
     pub(super) adversary: Adversary,
     events: Mutex<Vec<Event>>,
     pub(super) violations: Mutex<Vec<Rule>>,
     /// How many vectors of each IRQL are given to devices.
-    pub(super) vectors: Mutex<[u32; 16]>,
+    pub(super) vectors: Mutex<Vectors>,
     /// The vectors whose line is asserted.
-    asserted: [AtomicU64; 4],
+    asserted: Mutex<BTreeSet<u32>>,
 }
 
 /// What a machine does that the contract allows and that drivers forget.
@@ -46,52 +61,51 @@ pub(super) struct Adversary {
     pub(super) interrupt_during_connect: AtomicBool,
     pub(super) dpc_elsewhere_during_connect: AtomicBool,
     pub(super) interrupt_during_disconnect: AtomicBool,
+    pub(super) threaded_dpcs_at_dispatch_level: AtomicBool,
+    pub(super) delay_low_importance: AtomicBool,
+    pub(super) silence_while_inactive: AtomicBool,
 }
 
 impl Shared {
     pub(super) fn new(processors: usize) -> Self {
         Self {
-            processors: (0..processors).map(|_| Requests::default()).collect(),
-            bound: AtomicU64::new(0),
+            known: processors,
+            processors: (0..processors + SYSTEM_THREADS).map(|_| Requests::default()).collect(),
+            threads: Threads::new(processors),
+            objects: DeviceObjects::default(),
+            clock: Clock::new(),
+            patience: AtomicU64::new(300_000_000),
             adversary: Adversary::default(),
             events: Mutex::default(),
             violations: Mutex::default(),
             vectors: Mutex::default(),
-            asserted: Default::default(),
+            asserted: Mutex::default(),
         }
     }
 
     pub(super) fn assert_line(&self, vector: u32, asserted: bool) {
-        let (word, bit) = (&self.asserted[vector as usize / 64], 1 << (vector % 64));
+        let mut lines = self.asserted.lock();
         if asserted {
-            word.fetch_or(bit, Ordering::AcqRel);
+            lines.insert(vector);
         } else {
-            word.fetch_and(!bit, Ordering::AcqRel);
+            lines.remove(&vector);
         }
     }
 
     pub(super) fn is_asserted(&self, vector: u32) -> bool {
-        self.asserted[vector as usize / 64].load(Ordering::Acquire) & (1 << (vector % 64)) != 0
+        self.asserted.lock().contains(&vector)
+    }
+
+    pub(super) fn set_patience(&self, patience: Duration) {
+        self.patience.store(hundreds_of_nanoseconds(patience), Ordering::Relaxed);
     }
 
     pub(super) fn holds_dpcs(&self) -> bool {
         self.adversary.hold_dpcs.load(Ordering::Relaxed)
     }
 
-    pub(super) fn is_bound(&self, processor: usize) -> bool {
-        self.bound.load(Ordering::Acquire) & (1 << processor) != 0
-    }
-
-    pub(super) fn set_bound(&self, processor: usize, bound: bool) {
-        if bound {
-            self.bound.fetch_or(1 << processor, Ordering::AcqRel);
-        } else {
-            self.bound.fetch_and(!(1 << processor), Ordering::AcqRel);
-        }
-    }
-
     pub(super) fn events(&self) -> Vec<Event> {
-        self.events.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.events.lock().clone()
     }
 }
 
@@ -110,6 +124,10 @@ impl fmt::Debug for HostHal {
 
 impl Hal for HostHal {
     fn processors(&self) -> usize {
+        self.shared.known
+    }
+
+    fn contexts(&self) -> usize {
         self.shared.processors.len()
     }
 
@@ -140,8 +158,27 @@ impl Hal for HostHal {
         }
     }
 
+    fn request_dispatch_sometime(&self, processor: usize) {
+        if !self.shared.adversary.delay_low_importance.load(Ordering::Relaxed) {
+            self.request_dispatch(processor);
+        }
+    }
+
     fn flush_dispatch(&self, processor: usize) {
         current().flush(processor);
+    }
+
+    fn has_dpc_threads(&self) -> bool {
+        !self.shared.adversary.threaded_dpcs_at_dispatch_level.load(Ordering::Relaxed)
+    }
+
+    fn request_dpc_thread(&self, processor: usize) {
+        let held_back = self.shared.holds_dpcs();
+        self.shared.threads.request_dpcs(&current().inner, processor, held_back);
+    }
+
+    fn flush_dpc_thread(&self, processor: usize) {
+        self.shared.threads.request_dpcs(&current().inner, processor, false);
     }
 
     fn relax(&self) {
@@ -154,7 +191,13 @@ impl Hal for HostHal {
     }
 
     fn unmask(&self, vector: u32, _source: Source) {
-        if self.shared.is_asserted(vector) {
+        if !self.shared.is_asserted(vector) {
+            return;
+        }
+        let current = current();
+        if current.inner.executive().is_passive(vector) {
+            self.shared.threads.raise_passive(&current.inner, vector);
+        } else {
             self.shared.processors[self.processor()].raise(vector);
         }
     }
@@ -187,7 +230,7 @@ impl Hal for HostHal {
     }
 
     fn violation(&self, report: &Report<'_>) -> ! {
-        let mut violations = self.shared.violations.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut violations = self.shared.violations.lock();
         violations.push(report.rule);
         drop(violations);
         if thread::panicking() {
@@ -198,40 +241,103 @@ impl Hal for HostHal {
     }
 
     fn trace(&self, event: &Event) {
-        let mut events = self.shared.events.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut events = self.shared.events.lock();
         if events.len() < EVENTS {
             events.push(*event);
         }
     }
 }
 
-impl HostHal {
-    pub(super) fn storm(&self, call: &str, detail: fmt::Arguments<'_>) -> ! {
-        let (processor, irql) = (self.processor(), self.irql());
-        self.violation(&Report { rule: Rule::Storm, call, processor, irql, detail })
+impl hal::Threads for HostHal {
+    fn time(&self) -> u64 {
+        self.shared.clock.now()
+    }
+
+    fn block(&self) {
+        current().poll();
+        thread::sleep(TURN);
+    }
+
+    fn patience(&self) -> u64 {
+        self.shared.patience.load(Ordering::Relaxed)
+    }
+
+    fn thread(&self) -> impl fmt::Display {
+        current().role
+    }
+
+    fn queue_work(&self, item: PIO_WORKITEM) {
+        self.shared.threads.queue_work(&current().inner, item);
+    }
+
+    fn reference(&self, device: PDEVICE_OBJECT) -> bool {
+        self.shared.objects.reference(device)
+    }
+
+    fn dereference(&self, device: PDEVICE_OBJECT) {
+        self.shared.objects.dereference(device);
     }
 }
 
+/// The time since 1601 that never goes back.
+#[derive(Debug)]
+struct Clock {
+    start: Instant,
+    /// What it was then, in units of 100 ns.
+    time: u64,
+}
+
+impl Clock {
+    fn new() -> Self {
+        // From 1601 to 1970 there were 89 leap days.
+        let epoch = Duration::from_hours((369 * 365 + 89) * 24);
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self { start: Instant::now(), time: hundreds_of_nanoseconds(since + epoch) }
+    }
+
+    fn now(&self) -> u64 {
+        self.time + hundreds_of_nanoseconds(self.start.elapsed())
+    }
+}
+
+/// The kernel's unit of time.
+fn hundreds_of_nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos() / 100).unwrap_or(u64::MAX)
+}
+
+impl HostHal {
+    pub(super) fn storm(&self, call: &str, detail: fmt::Arguments<'_>) -> ! {
+        self.violate(Rule::Storm, call, detail)
+    }
+
+    pub(super) fn violate(&self, rule: Rule, call: &str, detail: fmt::Arguments<'_>) -> ! {
+        let (processor, irql) = (self.processor(), self.irql());
+        self.violation(&Report { rule, call, processor, irql, detail })
+    }
+}
+
+/// Serves `vectors`, and waits for those that a thread serves.
 fn interrupt_here(vectors: &[u32]) {
     let current = current();
     for vector in vectors {
-        current.interrupt(*vector);
+        current.raise(*vector);
     }
+    let threads = &current.shared().threads;
+    wait_until("passive interrupts", || !vectors.iter().any(|vector| threads.serves(*vector)));
 }
 
 /// Serves `vectors` on another processor, DPCs included, and waits until it is done.
 fn interrupt_elsewhere(inner: &Arc<Inner>, vectors: &[u32]) {
     let here = current().processor();
     let shared = inner.shared();
-    let free = (0..shared.processors.len())
-        .rev()
-        .find(|processor| *processor != here && !shared.is_bound(*processor));
+    let is_bound = |processor: &usize| shared.processors[*processor].bound.load(Ordering::Acquire);
+    let free = (0..shared.known).rev().find(|it| *it != here && !is_bound(it));
     let Some(processor) = free else {
         panic!("dpc_elsewhere_during_connect needs a processor that no thread is");
     };
     let outcome = thread::scope(|scope| {
         let elsewhere = scope.spawn(|| {
-            let _bound = bind(inner, processor);
+            let _bound = bind(inner, processor, Role::Processor(processor));
             interrupt_here(vectors);
         });
         elsewhere.join()

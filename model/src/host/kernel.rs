@@ -10,12 +10,14 @@
     reason = "names are the kernel's, and so are the obligations"
 )]
 
-use super::processor::current;
+use super::processor::{current, thread_id};
 use crate::nt::{
-    BOOLEAN, CCHAR, KDPC_IMPORTANCE, KIRQL, NTSTATUS, PIO_CONNECT_INTERRUPT_PARAMETERS,
+    BOOLEAN, CCHAR, EVENT_TYPE, HANDLE, KDPC_IMPORTANCE, KIRQL, KPRIORITY, KPROCESSOR_MODE,
+    KWAIT_REASON, LONG, NTSTATUS, PDEVICE_OBJECT, PIO_CONNECT_INTERRUPT_PARAMETERS,
     PIO_DISCONNECT_INTERRUPT_PARAMETERS, PIO_REPORT_INTERRUPT_ACTIVE_STATE_PARAMETERS,
-    PKDEFERRED_ROUTINE, PKDPC, PKINTERRUPT, PKSPIN_LOCK, PKSYNCHRONIZE_ROUTINE, POOL_FLAGS,
-    PPROCESSOR_NUMBER, PRKDPC, PVOID, SIZE_T, ULONG, ULONG_PTR, nt_fn,
+    PIO_WORKITEM, PIO_WORKITEM_ROUTINE, PKDEFERRED_ROUTINE, PKDPC, PKINTERRUPT, PKSPIN_LOCK,
+    PKSYNCHRONIZE_ROUTINE, PLARGE_INTEGER, POOL_FLAGS, PPROCESSOR_NUMBER, PRKDPC, PRKEVENT, PVOID,
+    SIZE_T, ULONG, ULONG_PTR, WORK_QUEUE_TYPE, nt_fn,
 };
 
 nt_fn! {
@@ -154,6 +156,127 @@ nt_fn! {
         let processor = current();
         processor.poll();
         processor.inner.executive().ke_flush_queued_dpcs();
+    }
+}
+
+nt_fn! {
+    /// `KeInitializeThreadedDpc`: any IRQL.
+    pub unsafe fn KeInitializeThreadedDpc(Dpc: PRKDPC, DeferredRoutine: PKDEFERRED_ROUTINE, DeferredContext: PVOID) {
+        let processor = current();
+        processor.poll();
+        // SAFETY: the caller's obligations are the same.
+        unsafe { processor.inner.executive().ke_initialize_threaded_dpc(Dpc, DeferredRoutine, DeferredContext) };
+    }
+}
+
+nt_fn! {
+    /// `KeInitializeEvent`: any IRQL.
+    pub unsafe fn KeInitializeEvent(Event: PRKEVENT, Type: EVENT_TYPE, State: BOOLEAN) {
+        let processor = current();
+        processor.poll();
+        // SAFETY: the caller's obligations are the same.
+        unsafe { processor.inner.executive().ke_initialize_event(Event, Type, State) };
+    }
+}
+
+nt_fn! {
+    /// `KeSetEvent`: `DISPATCH_LEVEL` at most.
+    pub unsafe fn KeSetEvent(Event: PRKEVENT, Increment: KPRIORITY, Wait: BOOLEAN) -> LONG {
+        let processor = current();
+        processor.poll();
+        // SAFETY: the caller's obligations are the same.
+        unsafe { processor.inner.executive().ke_set_event(Event, Increment, Wait) }
+    }
+}
+
+nt_fn! {
+    /// `KeClearEvent`: `DISPATCH_LEVEL` at most.
+    pub unsafe fn KeClearEvent(Event: PRKEVENT) {
+        let processor = current();
+        processor.poll();
+        // SAFETY: the caller's obligations are the same.
+        unsafe { processor.inner.executive().ke_clear_event(Event) };
+    }
+}
+
+nt_fn! {
+    /// `KeReadStateEvent`: `DISPATCH_LEVEL` at most.
+    pub unsafe fn KeReadStateEvent(Event: PRKEVENT) -> LONG {
+        let processor = current();
+        processor.poll();
+        // SAFETY: the caller's obligations are the same.
+        unsafe { processor.inner.executive().ke_read_state_event(Event) }
+    }
+}
+
+nt_fn! {
+    /// `KeWaitForSingleObject`, of an event: `APC_LEVEL` at most, or `DISPATCH_LEVEL` with a timeout of 0.
+    pub unsafe fn KeWaitForSingleObject(
+        Object: PVOID,
+        WaitReason: KWAIT_REASON,
+        WaitMode: KPROCESSOR_MODE,
+        Alertable: BOOLEAN,
+        Timeout: PLARGE_INTEGER,
+    ) -> NTSTATUS {
+        let processor = current();
+        processor.poll();
+        // SAFETY: the caller's obligations are the same.
+        unsafe { processor.inner.executive().ke_wait_for_single_object(Object, WaitReason, WaitMode, Alertable, Timeout) }
+    }
+}
+
+nt_fn! {
+    /// `PsGetCurrentThreadId`: any IRQL.
+    pub unsafe fn PsGetCurrentThreadId() -> HANDLE {
+        thread_id()
+    }
+}
+
+nt_fn! {
+    /// `KeEnterCriticalRegion`: `APC_LEVEL` at most. The model delivers no APCs, so it has nothing to
+    /// keep away.
+    pub unsafe fn KeEnterCriticalRegion() {
+        current().inner.executive().ke_enter_critical_region();
+    }
+}
+
+nt_fn! {
+    /// `KeLeaveCriticalRegion`: `APC_LEVEL` at most.
+    pub unsafe fn KeLeaveCriticalRegion() {
+        current().inner.executive().ke_leave_critical_region();
+    }
+}
+
+nt_fn! {
+    /// `IoAllocateWorkItem`: `DISPATCH_LEVEL` at most.
+    pub unsafe fn IoAllocateWorkItem(DeviceObject: PDEVICE_OBJECT) -> PIO_WORKITEM {
+        let processor = current();
+        processor.poll();
+        processor.inner.executive().io_allocate_work_item(DeviceObject)
+    }
+}
+
+nt_fn! {
+    /// `IoQueueWorkItem`: `DISPATCH_LEVEL` at most.
+    pub unsafe fn IoQueueWorkItem(
+        IoWorkItem: PIO_WORKITEM,
+        WorkerRoutine: PIO_WORKITEM_ROUTINE,
+        QueueType: WORK_QUEUE_TYPE,
+        Context: PVOID,
+    ) {
+        let processor = current();
+        processor.poll();
+        // SAFETY: the caller's obligations are the same.
+        unsafe { processor.inner.executive().io_queue_work_item(IoWorkItem, WorkerRoutine, QueueType, Context) };
+    }
+}
+
+nt_fn! {
+    /// `IoFreeWorkItem`: `DISPATCH_LEVEL` at most.
+    pub unsafe fn IoFreeWorkItem(IoWorkItem: PIO_WORKITEM) {
+        let processor = current();
+        processor.poll();
+        processor.inner.executive().io_free_work_item(IoWorkItem);
     }
 }
 

@@ -6,17 +6,18 @@ use std::{
     ops::Deref,
     panic::resume_unwind,
     sync::{
-        Arc, PoisonError,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
     thread,
+    time::Duration,
     vec::Vec,
 };
 
 use super::{
     DeviceBuilder,
     hal::{HostHal, Shared, wait_until},
-    processor::{Bound, bind, current},
+    processor::{Bound, Role, bind, current},
 };
 use crate::{
     executive::{Call, Executive, Fault, Leftovers},
@@ -69,6 +70,7 @@ impl Machine {
     /// If it is none, or more.
     #[must_use]
     pub fn new(processors: usize) -> Self {
+        assert!((1..=64).contains(&processors), "between 1 and 64 processors");
         let shared = Arc::new(Shared::new(processors));
         let executive = Executive::new(HostHal { shared });
         Self { inner: Arc::new(Inner { executive, expects_leftovers: AtomicBool::new(false) }) }
@@ -82,7 +84,8 @@ impl Machine {
     /// If this thread is a processor already, or another thread is processor 0.
     #[must_use]
     pub fn enter(&self) -> Entered {
-        Entered { bound: Some(bind(&self.inner, 0)), machine: self.clone() }
+        let bound = bind(&self.inner, 0, Role::Processor(0));
+        Entered { bound: Some(bound), machine: self.clone() }
     }
 
     /// Runs `f`, in which threads can be made other processors, and waits for them.
@@ -120,12 +123,63 @@ impl Machine {
         self.executive().fail(call, nth, fault);
     }
 
-    /// Holds DPCs back until they are let go by `false`, or flushed by `KeFlushQueuedDpcs`.
+    /// Holds DPCs back, threaded ones included, until they are let go by `false`, or flushed by
+    /// `KeFlushQueuedDpcs`.
     pub fn hold_dpcs(&self, hold: bool) {
         self.inner.shared().adversary.hold_dpcs.store(hold, Ordering::Relaxed);
         if !hold {
+            self.inner.shared().threads.release_dpcs(&self.inner);
             current().poll();
         }
+    }
+
+    /// Has DPCs of low importance wait for another DPC of their processor, or for
+    /// `KeFlushQueuedDpcs`, or until they are let go by `false`.
+    pub fn delay_low_importance(&self, delay: bool) {
+        let shared = self.inner.shared();
+        shared.adversary.delay_low_importance.store(delay, Ordering::Relaxed);
+        if !delay {
+            for processor in &shared.processors {
+                processor.request_dispatch();
+            }
+            current().poll();
+        }
+    }
+
+    /// Has threaded DPCs run at `DISPATCH_LEVEL`, as on a system where they are turned off.
+    /// Otherwise they run at `PASSIVE_LEVEL` in system threads.
+    pub fn threaded_dpcs_at_dispatch_level(&self, at_dispatch_level: bool) {
+        let adversary = &self.inner.shared().adversary;
+        adversary.threaded_dpcs_at_dispatch_level.store(at_dispatch_level, Ordering::Relaxed);
+    }
+
+    /// Holds work items back until they are let go by `false`.
+    pub fn hold_work_items(&self, hold: bool) {
+        self.inner.shared().threads.hold_work(&self.inner, hold);
+    }
+
+    /// For so long a wait without a timeout may last, before it is a broken rule: 30 seconds,
+    /// unless something else is said.
+    pub fn set_patience(&self, patience: Duration) {
+        self.inner.shared().set_patience(patience);
+    }
+
+    /// Lets in what comes until no system thread has anything to do: no work item, no passive
+    /// interrupt, no threaded DPC.
+    ///
+    /// # Panics
+    ///
+    /// As a system thread did, and after 40 seconds.
+    pub fn settle(&self) {
+        let threads = &self.inner.shared().threads;
+        wait_until("the system threads", || threads.are_idle());
+        current().poll();
+    }
+
+    /// Connects passive lines also when a spin lock is given for them, which they then have not: a
+    /// kernel that does not check.
+    pub fn ignore_passive_lock(&self, ignore: bool) {
+        self.executive().ignore_passive_lock(ignore);
     }
 
     /// Whether each vector interrupts once while `IoConnectInterruptEx` has not returned, on the
@@ -150,6 +204,13 @@ impl Machine {
         adversary.interrupt_during_disconnect.store(interrupt, Ordering::Relaxed);
     }
 
+    /// Whether a device that interrupts while its driver reports the interrupt inactive breaks a
+    /// rule. Otherwise nobody hears it.
+    pub fn require_silence_while_inactive(&self, require: bool) {
+        let adversary = &self.inner.shared().adversary;
+        adversary.silence_while_inactive.store(require, Ordering::Relaxed);
+    }
+
     /// Lets in what waits for this processor, and for those that no thread is.
     pub fn poll(&self) {
         current().poll();
@@ -159,7 +220,7 @@ impl Machine {
     ///
     /// # Panics
     ///
-    /// After 20 seconds.
+    /// After 40 seconds, or as a system thread did.
     pub fn wait_until(&self, done: impl FnMut() -> bool) {
         wait_until("what the test wants", done);
     }
@@ -174,7 +235,7 @@ impl Machine {
     #[must_use]
     pub fn violations(&self) -> Vec<Rule> {
         let violations = &self.inner.shared().violations;
-        violations.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        violations.lock().clone()
     }
 
     /// What drivers have not given back so far.
@@ -200,11 +261,12 @@ pub struct Entered {
 }
 
 impl Entered {
-    /// Ends the run, and checks that nothing was left behind, as dropping does.
+    /// Ends the run: waits for the system's threads, and checks that nothing was left behind. So
+    /// does dropping.
     ///
     /// # Panics
     ///
-    /// With a list of what was left behind.
+    /// With a list of what was left behind, or as a system thread did.
     pub fn leave(self) {}
 }
 
@@ -224,7 +286,23 @@ impl Deref for Entered {
 
 impl Drop for Entered {
     fn drop(&mut self) {
-        if !thread::panicking() && !self.machine.inner.expects_leftovers.load(Ordering::Relaxed) {
+        let threads = &self.machine.inner.shared().threads;
+        if thread::panicking() {
+            // What the threads use is about to go, so they get a moment to be through with it.
+            for _ in 0..1000 {
+                if threads.are_idle() {
+                    break;
+                }
+                thread::sleep(Duration::from_millis(1));
+            }
+            return;
+        }
+        wait_until("the system threads", || threads.are_idle());
+        if let Some(panic) = threads.take_panic() {
+            self.bound = None;
+            resume_unwind(panic);
+        }
+        if !self.machine.inner.expects_leftovers.load(Ordering::Relaxed) {
             let leftovers = self.machine.left_behind();
             // The thread is free for another machine, also if this one was left in disorder.
             self.bound = None;
@@ -251,15 +329,37 @@ impl<'scope> Scope<'scope, '_> {
     ///
     /// # Panics
     ///
-    /// In that thread, and so in [`Machine::scope`], if the processor is another thread already.
+    /// In that thread, and so in [`Machine::scope`], if the processor is another thread already,
+    /// or if there is no such processor.
     pub fn spawn(&self, processor: usize, f: impl FnOnce() + Send + 'scope) {
+        let known = self.inner.shared().known;
+        assert!(processor < known, "there are {known} processors, and none is number {processor}");
+        self.run(processor, Role::Processor(processor), f);
+    }
+
+    /// Runs `f` on a system thread: at `PASSIVE_LEVEL`, at the same time as all others, on a
+    /// processor that drivers do not know of.
+    ///
+    /// # Panics
+    ///
+    /// If there are more than 32 system threads.
+    pub fn spawn_system_thread(&self, f: impl FnOnce() + Send + 'scope) {
+        let processor = self.inner.shared().threads.take_processor();
+        let processor = processor.expect("there are too many system threads");
+        self.run(processor, Role::System, f);
+    }
+
+    fn run(&self, processor: usize, role: Role, f: impl FnOnce() + Send + 'scope) {
         let inner = Arc::clone(&self.inner);
         let thread = self.threads.spawn(move || {
-            let bound = bind(&inner, processor);
+            // It is given back when this thread is no more on it.
+            let on_loan = OnLoan { inner: &inner, processor, role };
+            let bound = bind(&inner, processor, role);
             f();
             // What was asked of this processor last is done before the thread is gone.
             current().poll();
             drop(bound);
+            drop(on_loan);
         });
         self.running.borrow_mut().push(thread);
     }
@@ -271,6 +371,21 @@ impl<'scope> Scope<'scope, '_> {
             if let Err(panic) = thread.join() {
                 resume_unwind(panic);
             }
+        }
+    }
+}
+
+/// Gives a system thread's processor back, also when unwinding.
+struct OnLoan<'a> {
+    inner: &'a Inner,
+    processor: usize,
+    role: Role,
+}
+
+impl Drop for OnLoan<'_> {
+    fn drop(&mut self) {
+        if self.role == Role::System {
+            self.inner.shared().threads.give_processor_back(self.processor);
         }
     }
 }

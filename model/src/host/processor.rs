@@ -2,83 +2,53 @@
 
 use std::{
     cell::{Cell, RefCell},
+    fmt,
     marker::PhantomData,
     rc::Rc,
     sync::{
         Arc, MutexGuard,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicUsize, Ordering},
     },
     thread,
 };
 
-use super::{hal::Shared, machine::Inner};
-use crate::nt::DISPATCH_LEVEL;
+use super::{
+    hal::Shared,
+    machine::Inner,
+    requests::{Requests, irql_of},
+};
+use crate::nt::{DISPATCH_LEVEL, HANDLE};
 
 const DISPATCH: u8 = DISPATCH_LEVEL.to_le_bytes()[0];
 /// A level that is asserted after so many interrupts is not going to be deasserted.
 const STORM: usize = 1000;
 
-/// What a processor is asked for, by itself or by others.
-#[derive(Debug, Default)]
-pub(super) struct Requests {
-    /// Whether a thread is this processor, for good or in its name.
-    pub(super) occupied: AtomicBool,
-    /// The vectors that wait. Equal ones coalesce.
-    pending: [AtomicU64; 4],
-    /// A `DISPATCH_LEVEL` interrupt waits.
-    dispatch: AtomicBool,
-    /// It may not be held back, since `KeFlushQueuedDpcs` waits for it.
-    flush: AtomicBool,
+/// What a thread is there for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    /// A processor of the test's.
+    Processor(usize),
+    /// A system thread that the test started.
+    System,
+    /// Runs work items.
+    Worker,
+    /// Serves a passive interrupt.
+    Passive(u32),
+    /// Runs the threaded DPCs of a processor.
+    Dpcs(usize),
 }
 
-impl Requests {
-    pub(super) fn raise(&self, vector: u32) {
-        self.pending[vector as usize / 64].fetch_or(1 << (vector % 64), Ordering::AcqRel);
-    }
-
-    pub(super) fn request_dispatch(&self) {
-        self.dispatch.store(true, Ordering::Release);
-    }
-
-    pub(super) fn request_flush(&self) {
-        self.flush.store(true, Ordering::Release);
-        self.request_dispatch();
-    }
-
-    fn is_wanted(&self) -> bool {
-        self.dispatch.load(Ordering::Acquire)
-            || self.pending.iter().any(|word| word.load(Ordering::Acquire) != 0)
-    }
-
-    /// Takes the highest vector of those whose IRQL is above `irql`.
-    fn take_above(&self, irql: u8) -> Option<u32> {
-        let lowest = (u32::from(irql) + 1) * 16;
-        self.take((lowest..256).rev())
-    }
-
-    /// Takes a vector that is served at `PASSIVE_LEVEL`.
-    fn take_passive(&self) -> Option<u32> {
-        self.take(0..16)
-    }
-
-    fn take(&self, vectors: impl Iterator<Item = u32>) -> Option<u32> {
-        vectors.into_iter().find(|vector| {
-            let bit = 1 << (vector % 64);
-            let word = &self.pending[*vector as usize / 64];
-            word.load(Ordering::Acquire) & bit != 0
-                && word.fetch_and(!bit, Ordering::AcqRel) & bit != 0
-        })
-    }
-
-    fn take_dispatch(&self, held_back: bool) -> bool {
-        if held_back && !self.flush.load(Ordering::Acquire) {
-            return false;
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Processor(number) => write!(f, "processor {number}"),
+            Self::System => f.write_str("a system thread"),
+            Self::Worker => f.write_str("a work item's thread"),
+            Self::Passive(vector) => {
+                write!(f, "the thread that serves the passive vector {vector:#x}")
+            }
+            Self::Dpcs(processor) => write!(f, "the DPC thread of processor {processor}"),
         }
-        let wanted = self.dispatch.swap(false, Ordering::AcqRel);
-        if wanted {
-            self.flush.store(false, Ordering::Release);
-        }
-        wanted
     }
 }
 
@@ -87,19 +57,17 @@ pub(super) struct Binding {
     pub(super) inner: Arc<Inner>,
     processor: Cell<usize>,
     irql: Cell<u8>,
-    /// A passive interrupt is being served: it is not interrupted by another.
-    serving_passive: Cell<bool>,
+    pub(super) role: Role,
     /// It acts in the name of another processor.
     acting: Cell<bool>,
 }
 
-/// On x64 a vector's IRQL is its upper half.
-const fn irql_of(vector: u32) -> u8 {
-    (vector >> 4).to_le_bytes()[0]
-}
+static THREADS: AtomicUsize = AtomicUsize::new(1);
 
 thread_local! {
     static CURRENT: RefCell<Option<Rc<Binding>>> = const { RefCell::new(None) };
+    /// Thread ids are multiples of four, as on Windows.
+    static THREAD_ID: usize = THREADS.fetch_add(1, Ordering::Relaxed) * 4;
 }
 
 /// The processor that this thread is.
@@ -110,23 +78,30 @@ pub(super) fn current() -> Rc<Binding> {
     )
 }
 
+/// The id of this thread.
+pub(super) fn thread_id() -> HANDLE {
+    std::ptr::without_provenance_mut(THREAD_ID.with(|id| *id))
+}
+
 /// Makes this thread a processor, until what this gives is dropped.
-pub(super) fn bind(inner: &Arc<Inner>, processor: usize) -> Bound {
+pub(super) fn bind(inner: &Arc<Inner>, processor: usize, role: Role) -> Bound {
     let already = CURRENT.with_borrow(Option::is_some);
     assert!(!already, "this thread is a processor already");
     let requests = &inner.shared().processors[processor];
     // Another thread may act in its name for a moment.
     while requests.occupied.swap(true, Ordering::AcqRel) {
-        let is_bound = inner.shared().is_bound(processor);
-        assert!(!is_bound, "another thread is processor {processor} already");
+        assert!(
+            !requests.bound.load(Ordering::Acquire),
+            "another thread is processor {processor} already"
+        );
         thread::yield_now();
     }
-    inner.shared().set_bound(processor, true);
+    requests.bound.store(true, Ordering::Release);
     let binding = Rc::new(Binding {
         inner: Arc::clone(inner),
         processor: Cell::new(processor),
         irql: Cell::new(0),
-        serving_passive: Cell::new(false),
+        role,
         acting: Cell::new(false),
     });
     CURRENT.set(Some(binding));
@@ -144,9 +119,9 @@ pub(super) struct Bound {
 impl Drop for Bound {
     fn drop(&mut self) {
         CURRENT.set(None);
-        let shared = self.inner.shared();
-        shared.set_bound(self.processor, false);
-        shared.processors[self.processor].occupied.store(false, Ordering::Release);
+        let requests = &self.inner.shared().processors[self.processor];
+        requests.bound.store(false, Ordering::Release);
+        requests.occupied.store(false, Ordering::Release);
     }
 }
 
@@ -202,16 +177,18 @@ impl Binding {
     /// Serves an interrupt now, if the IRQL allows it, and says whether it was claimed.
     pub(super) fn interrupt(&self, vector: u32) -> Option<bool> {
         let irql = irql_of(vector);
-        let allowed = if irql == 0 {
-            self.irql() == 0 && !self.serving_passive.get()
-        } else {
-            irql > self.irql()
-        };
-        if !allowed {
+        if irql <= self.irql() {
             return None;
         }
         let raised = replace(&self.irql, irql);
-        let passive = replace(&self.serving_passive, irql == 0 || self.serving_passive.get());
+        let claimed = self.serve(vector);
+        drop(raised);
+        self.deliver();
+        Some(claimed)
+    }
+
+    /// Calls the service routines of a vector at this IRQL, until its line is not asserted.
+    pub(super) fn serve(&self, vector: u32) -> bool {
         let mut claimed = self.inner.executive().interrupt(vector);
         let mut rounds = 0;
         while self.shared().is_asserted(vector) && self.inner.executive().connected(vector) > 0 {
@@ -225,10 +202,21 @@ impl Binding {
             }
             claimed |= self.inner.executive().interrupt(vector);
         }
-        drop(passive);
-        drop(raised);
-        self.deliver();
-        Some(claimed)
+        claimed
+    }
+
+    /// Has a vector served here: now, or as soon as the IRQL allows, or by a system thread if it
+    /// is served at `PASSIVE_LEVEL`. What became of it is known in the first case only.
+    pub(super) fn raise(&self, vector: u32) -> Option<bool> {
+        if self.inner.executive().is_passive(vector) {
+            self.shared().threads.raise_passive(&self.inner, vector);
+            return None;
+        }
+        let served = self.interrupt(vector);
+        if served.is_none() {
+            self.requests().raise(vector);
+        }
+        served
     }
 
     /// Lets in whatever the IRQL allows.
@@ -242,13 +230,6 @@ impl Binding {
             }
             if self.irql() < DISPATCH && requests.take_dispatch(self.shared().holds_dpcs()) {
                 self.retire_dpcs();
-                continue;
-            }
-            if self.irql() == 0
-                && !self.serving_passive.get()
-                && let Some(vector) = requests.take_passive()
-            {
-                self.interrupt(vector);
                 continue;
             }
             return;
@@ -266,6 +247,12 @@ impl Binding {
         self.deliver();
         if self.irql() != 0 || self.acting.get() || thread::panicking() {
             return;
+        }
+        // What a system thread ended with is the test's business.
+        if matches!(self.role, Role::Processor(_) | Role::System)
+            && let Some(panic) = self.shared().threads.take_panic()
+        {
+            std::panic::resume_unwind(panic);
         }
         for processor in 0..self.shared().processors.len() {
             if self.shared().processors[processor].is_wanted() {

@@ -4,6 +4,7 @@ use std::{cell::Cell, ptr};
 
 use wdm_interrupt_model::{
     executive::{Call, Fault},
+    hal::Event,
     host::{Delivery, Machine},
     nt::{self, NTSTATUS, PVOID},
 };
@@ -208,7 +209,9 @@ fn a_passive_line_takes_no_spin_lock() {
     let (status, _) = raw::try_line(&device, &service, lock.as_ptr());
     assert_eq!(status, nt::STATUS_INVALID_PARAMETER);
     let connection = raw::line(&device, &service);
-    assert_eq!(device.raise_line(), Delivery::Claimed);
+    assert_eq!(device.raise_line(), Delivery::Pending);
+    machine.settle();
+    assert!(machine.events().iter().any(|it| matches!(it, Event::IsrLeft { claimed: true, .. })));
     connection.disconnect();
 }
 

@@ -59,7 +59,9 @@ impl Connection {
     }
 
     pub(super) fn table(self) -> *mut nt::IO_INTERRUPT_MESSAGE_INFO {
-        assert_eq!(self.version, nt::CONNECT_MESSAGE_BASED);
+        assert!(
+            [nt::CONNECT_MESSAGE_BASED, nt::CONNECT_MESSAGE_BASED_PASSIVE].contains(&self.version)
+        );
         self.context.cast()
     }
 
@@ -155,13 +157,20 @@ pub(super) fn try_messages_with(
     service: &Service<'_>,
     change: impl FnOnce(&mut nt::IO_CONNECT_INTERRUPT_MESSAGE_BASED_PARAMETERS),
 ) -> Outcome {
+    try_messages_of(nt::CONNECT_MESSAGE_BASED, device, service, change)
+}
+
+/// As [`try_messages_with`], of this version.
+pub(super) fn try_messages_of(
+    version: ULONG,
+    device: &Device,
+    service: &Service<'_>,
+    change: impl FnOnce(&mut nt::IO_CONNECT_INTERRUPT_MESSAGE_BASED_PARAMETERS),
+) -> Outcome {
     let mut context: PVOID = ptr::null_mut();
     let mut message = message_parameters(device, service, &raw mut context);
     change(&mut message);
-    let mut parameters = IO_CONNECT_INTERRUPT_PARAMETERS {
-        Version: nt::CONNECT_MESSAGE_BASED,
-        ..Default::default()
-    };
+    let mut parameters = IO_CONNECT_INTERRUPT_PARAMETERS { Version: version, ..Default::default() };
     parameters.__bindgen_anon_1.MessageBased = message;
     call(&mut parameters, &context)
 }
@@ -249,6 +258,31 @@ impl<'a> Dpc<'a> {
         dpc
     }
 
+    /// A threaded one.
+    pub(super) fn threaded(routine: impl Fn(usize, usize) + 'a) -> Self {
+        let dpc = Self::new(routine);
+        let context = ptr::from_ref(&*dpc.routine).cast_mut().cast();
+        // SAFETY: the KDPC is in place.
+        unsafe { kernel::KeInitializeThreadedDpc(dpc.pointer(), Some(deferred_routine), context) };
+        dpc
+    }
+
+    pub(super) fn remove(&self) -> bool {
+        // SAFETY: an initialised KDPC.
+        unsafe { kernel::KeRemoveQueueDpc(self.pointer()) != 0 }
+    }
+
+    pub(super) fn target(&self, processor: u8) -> NTSTATUS {
+        let mut number = nt::PROCESSOR_NUMBER { Group: 0, Number: processor, Reserved: 0 };
+        // SAFETY: an initialised KDPC and a number.
+        unsafe { kernel::KeSetTargetProcessorDpcEx(self.pointer(), &raw mut number) }
+    }
+
+    pub(super) fn importance(&self, importance: nt::KDPC_IMPORTANCE) {
+        // SAFETY: an initialised KDPC.
+        unsafe { kernel::KeSetImportanceDpc(self.pointer(), importance) };
+    }
+
     pub(super) fn pointer(&self) -> *mut KDPC {
         self.kdpc.get()
     }
@@ -308,4 +342,109 @@ pub(super) fn breaks(machine: &Machine, rule: Rule, f: impl FnOnce()) -> String 
     assert!(report.contains(rule.name()), "{report}");
     assert_eq!(irql(), 0, "the IRQL after: {report}");
     *report
+}
+
+/// An event in place.
+pub(super) struct Event {
+    pub(super) kevent: Box<std::cell::UnsafeCell<nt::KEVENT>>,
+}
+
+// SAFETY: the kernel's calls are what is done with it.
+unsafe impl Sync for Event {}
+
+impl Event {
+    pub(super) fn new(kind: nt::EVENT_TYPE) -> Self {
+        let event = Self { kevent: Box::default() };
+        // SAFETY: the event is in place.
+        unsafe { kernel::KeInitializeEvent(event.pointer(), kind, 0) };
+        event
+    }
+
+    pub(super) fn notification() -> Self {
+        Self::new(nt::_EVENT_TYPE::NotificationEvent)
+    }
+
+    pub(super) fn pointer(&self) -> *mut nt::KEVENT {
+        self.kevent.get()
+    }
+
+    pub(super) fn set(&self) -> bool {
+        // SAFETY: an initialised event.
+        unsafe { kernel::KeSetEvent(self.pointer(), 0, 0) != 0 }
+    }
+
+    pub(super) fn clear(&self) {
+        // SAFETY: an initialised event.
+        unsafe { kernel::KeClearEvent(self.pointer()) };
+    }
+
+    pub(super) fn wait(&self) {
+        assert_eq!(wait(self.pointer(), ptr::null_mut()), nt::STATUS_SUCCESS);
+    }
+
+    /// Waits for so many milliseconds at most; false if that was not enough.
+    pub(super) fn wait_for(&self, milliseconds: i64) -> bool {
+        let mut timeout = nt::LARGE_INTEGER { QuadPart: -10_000 * milliseconds };
+        wait(self.pointer(), &raw mut timeout) == nt::STATUS_SUCCESS
+    }
+}
+
+pub(super) fn wait(event: *mut nt::KEVENT, timeout: nt::PLARGE_INTEGER) -> NTSTATUS {
+    let (reason, mode) = (nt::_KWAIT_REASON::Executive, 0);
+    // SAFETY: what a test waits for that it must not is what the verifier is to find.
+    unsafe { kernel::KeWaitForSingleObject(event.cast(), reason, mode, 0, timeout) }
+}
+
+/// A work item, with what it runs.
+pub(super) struct WorkItem<'a> {
+    pub(super) item: nt::PIO_WORKITEM,
+    routine: Box<Box<dyn Fn(*mut nt::DEVICE_OBJECT) + 'a>>,
+}
+
+// SAFETY: the tests' routines use atomics only, and the item is known by its address.
+unsafe impl Sync for WorkItem<'_> {}
+
+nt::nt_fn! {
+    pub(super) unsafe fn work_routine(device: *mut nt::DEVICE_OBJECT, context: PVOID) {
+        // SAFETY: every `WorkItem` gives its own routine.
+        let routine = unsafe { &*context.cast::<Box<dyn Fn(*mut nt::DEVICE_OBJECT)>>() };
+        routine(device);
+    }
+}
+
+impl<'a> WorkItem<'a> {
+    pub(super) fn new(device: &Device, routine: impl Fn(*mut nt::DEVICE_OBJECT) + 'a) -> Self {
+        // SAFETY: no obligation but a device object.
+        let item = unsafe { kernel::IoAllocateWorkItem(device.function_device_object()) };
+        assert!(!item.is_null());
+        Self { item, routine: Box::new(Box::new(routine)) }
+    }
+
+    pub(super) fn queue(&self) {
+        let context = ptr::from_ref(&*self.routine).cast_mut().cast();
+        let queue = nt::_WORK_QUEUE_TYPE::DelayedWorkQueue;
+        // SAFETY: the routine is for this context, which stays until it has run.
+        unsafe { kernel::IoQueueWorkItem(self.item, Some(work_routine), queue, context) };
+    }
+
+    pub(super) fn free(&self) {
+        // SAFETY: what a test frees that it must not is what the verifier is to find.
+        unsafe { kernel::IoFreeWorkItem(self.item) };
+    }
+}
+
+/// Lowers to `PASSIVE_LEVEL`, also when unwinding.
+pub(super) struct Lower;
+
+impl Drop for Lower {
+    fn drop(&mut self) {
+        // SAFETY: the tests that use this raised.
+        unsafe { kernel::KeLowerIrql(0) };
+    }
+}
+
+pub(super) fn raised(irql: u8) -> Lower {
+    // SAFETY: lowered by what this gives.
+    unsafe { kernel::KfRaiseIrql(irql) };
+    Lower
 }

@@ -3,6 +3,8 @@
 use std::{
     cell::Cell,
     sync::atomic::{AtomicUsize, Ordering},
+    thread,
+    time::Duration,
 };
 
 use wdm_interrupt_model::host::{Delivery, Machine, kernel};
@@ -112,14 +114,19 @@ fn a_spin_lock_is_held_at_dispatch_level_and_is_not_zero() {
 fn a_passive_interrupt_is_synchronised_with_at_passive_level() {
     let machine = Machine::new(1).enter();
     let device = machine.device().passive_line().build();
-    let calls = Cell::new(0);
+    let calls = AtomicUsize::new(0);
     let service = Service::new(|_| {
-        calls.set(calls.get() + 1);
+        calls.fetch_add(1, Ordering::SeqCst);
         true
     });
     let connection = raw::line(&device, &service);
-    raw::synchronize(connection.object(), || assert_eq!(raw::irql(), 0));
-    at(1, || assert_eq!(device.raise_line(), Delivery::Pending));
-    assert_eq!(calls.get(), 1);
+    raw::synchronize(connection.object(), || {
+        assert_eq!(raw::irql(), 0);
+        assert_eq!(device.raise_line(), Delivery::Pending);
+        thread::sleep(Duration::from_millis(20));
+        assert_eq!(calls.load(Ordering::SeqCst), 0);
+    });
+    machine.settle();
+    assert_eq!(calls.load(Ordering::SeqCst), 1);
     connection.disconnect();
 }

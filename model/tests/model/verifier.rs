@@ -5,12 +5,12 @@ use std::{
     panic::AssertUnwindSafe,
     ptr,
     sync::{
-        Barrier, Mutex,
+        Barrier, Mutex, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
 };
 
-use super::raw::{self, Dpc, Service, allocate, at, breaks, flush, free};
+use super::raw::{self, Dpc, Lower, Service, allocate, at, breaks, flush, free, raised};
 use wdm_interrupt_model::{
     Rule,
     executive::Call,
@@ -36,22 +36,6 @@ fn irql_passive_connecting_at_raised_irql() {
         raw::line(&device, &service);
         drop(unlowered);
     });
-}
-
-/// Lowers to `PASSIVE_LEVEL`, also when unwinding.
-struct Lower;
-
-impl Drop for Lower {
-    fn drop(&mut self) {
-        // SAFETY: the tests that use this raised.
-        unsafe { kernel::KeLowerIrql(0) };
-    }
-}
-
-fn raised(irql: u8) -> Lower {
-    // SAFETY: lowered by what this gives.
-    unsafe { kernel::KfRaiseIrql(irql) };
-    Lower
 }
 
 #[test]
@@ -318,16 +302,19 @@ fn interrupt_object_synchronised_with_after_disconnecting() {
 fn disconnect_inside_a_passive_service_routine() {
     let machine = Machine::new(1).enter();
     let device = machine.device().passive_line().build();
-    let connection = Cell::new(None::<raw::Connection>);
+    let connection = OnceLock::new();
     let service = Service::new(|_| {
-        connection.get().expect("connected").disconnect();
+        let (version, context) = *connection.get().expect("connected");
+        raw::Connection { version, context: ptr::without_provenance_mut(context) }.disconnect();
         true
     });
-    connection.set(Some(raw::line(&device, &service)));
+    let connected = raw::line(&device, &service);
+    connection.set((connected.version, connected.context.addr())).expect("once");
     breaks(&machine, Rule::DisconnectInside, || {
         device.raise_line();
+        machine.settle();
     });
-    connection.get().expect("connected").disconnect();
+    connected.disconnect();
 }
 
 #[test]

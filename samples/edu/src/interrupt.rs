@@ -40,8 +40,8 @@ enum Mode {
     Silent,
     /// The device interrupts, and may be told to do something.
     Awake,
-    /// The device is in D3 and signals nothing. Its registers are not there, so the service
-    /// routine, called for others on the line, must not touch them.
+    /// The device is in D3, and its interrupt is reported inactive. Its registers are not there, so
+    /// nobody may touch them.
     Asleep,
 }
 
@@ -132,24 +132,27 @@ impl EduInterrupt {
         Some(factorial)
     }
 
-    /// Silences the device before it loses its power.
-    pub(crate) fn sleep(&mut self) {
-        self.disable();
+    /// The device is about to lose its power, and has been silenced.
+    pub(crate) const fn sleep(&mut self) {
         self.mode = Mode::Asleep;
     }
 
-    /// Lets the device interrupt again when it has its power back. What it was computing when it
-    /// fell asleep is given up; the answer says what has become of it.
+    /// The device has its power back; it does not interrupt yet. Whether it had been asleep.
     ///
     /// The edu device keeps its registers in D3. Most devices lose theirs: here is the place to
     /// write them again, before the device may interrupt.
-    pub(crate) fn wake(&mut self) -> Woken {
-        if self.mode != Mode::Asleep {
-            return Woken::WasAwake;
+    pub(crate) fn wake(&mut self) -> bool {
+        let asleep = self.mode == Mode::Asleep;
+        if asleep {
+            self.mode = Mode::Silent;
         }
-        self.mode = Mode::Silent;
-        // Enabled first: a device that is seen busy after that will interrupt when it is done.
-        self.enable();
+        asleep
+    }
+
+    /// What has become of what the device was computing when it fell asleep, which was given up.
+    ///
+    /// It has been enabled before: a device that is seen busy now will interrupt when it is done.
+    pub(crate) fn take_stock(&mut self) -> Woken {
         if self.registers.is_busy() {
             self.computation.ask();
             Woken::Busy

@@ -13,7 +13,8 @@ use wdk_sys::{
     STATUS_DEVICE_REMOVED, STATUS_SUCCESS,
 };
 use wdm_interrupt::{
-    ConnectionKind, InterruptResource, InterruptResources, MessageBased, NullDevice, PhysicalDevice,
+    ConnectionKind, Dpc, InterruptResource, InterruptResources, MessageBased, NullDevice,
+    PhysicalDevice,
 };
 
 use crate::device::{Device, Presence};
@@ -118,7 +119,7 @@ unsafe fn begin(device: &Device, irp: &Irp<'_>) -> Result<(), NTSTATUS> {
     let completion = Completion::new(unsafe { device.reference() });
     let registration = MessageBased::new(physical)
         .fall_back_to_line()
-        .deferred(completion)
+        .deferred(Dpc::new(completion))
         .connect(handler)
         .map_err(|error| {
             wdk::println!("edu: {error}");

@@ -7,11 +7,26 @@
 //! The dispatch routine runs at `PASSIVE_LEVEL`, the completion routines at up to `DISPATCH_LEVEL`:
 //! falling asleep may wait for the device, waking up may not.
 //!
+//! # The interrupt
+//!
+//! A device in D3 does not interrupt, and its registers cannot be asked whether it did. The system
+//! is told. It may still call the service routine for others on the line, which then knows that
+//! its device is asleep and leaves the registers alone.
+//!
+//! - on the way down, `report_inactive`: the library has the handler silence the device, and then
+//!   reports the interrupt inactive. After that the lower drivers take the power away.
+//! - on the way up, when they have given it back, `report_active`: the library reports the interrupt
+//!   active, and then has the handler let the device interrupt. What the device has lost in D3 is
+//!   written before.
+//!
+//! See [`IoReportInterruptInactive`][report]. A device may be stopped and removed in either state.
+//!
 //! Since Windows Vista power IRPs are passed down by `IoCallDriver` as all others, and
 //! `PoStartNextPowerIrp` is not needed.
 //!
 //! See [Power Management for Windows Drivers][page].
 //!
+//! [report]: https://learn.microsoft.com/windows-hardware/drivers/ddi/wdm/nf-wdm-ioreportinterruptinactive
 //! [page]: https://learn.microsoft.com/windows-hardware/drivers/kernel/introduction-to-power-management
 
 use core::ptr::{self, NonNull};
@@ -77,7 +92,10 @@ fn sleep(device: &Device) {
     device.queue.hold(Hold::SLEEP);
     let finished = device.queue.drain();
     let silenced = device.hardware.with(|hardware| {
-        hardware.as_ref().map(|registration| registration.synchronize(EduInterrupt::sleep))
+        hardware.as_ref().map(|registration| {
+            registration.report_inactive();
+            registration.synchronize(EduInterrupt::sleep);
+        })
     });
     if silenced.is_some() {
         wdk::println!("edu: asleep");
@@ -94,7 +112,13 @@ fn sleep(device: &Device) {
 /// Has the device interrupt again, and begins what waits. IRQL: at most `DISPATCH_LEVEL`.
 fn wake(device: &Device) {
     let woken = device.hardware.with(|hardware| {
-        hardware.as_ref().map(|registration| registration.synchronize(EduInterrupt::wake))
+        hardware.as_ref().map(|registration| {
+            if !registration.synchronize(EduInterrupt::wake) {
+                return Woken::WasAwake;
+            }
+            registration.report_active();
+            registration.synchronize(EduInterrupt::take_stock)
+        })
     });
     // A device that would not finish before it slept, and is still busy, would ignore what it is
     // told now: the deferred half throws its result away when it comes, and then begins the next.

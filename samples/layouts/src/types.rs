@@ -90,6 +90,7 @@ same_layout! {
     KEVENT {
         Header,
     }
+    _IO_WORKITEM {}
     KMUTANT {
         Header, MutantListEntry, OwnerThread, Abandoned, ApcDisable,
     }

@@ -6,6 +6,7 @@
 mod interrupts;
 mod memory;
 mod requests;
+mod threads;
 
 use core::ptr;
 use core::sync::atomic::{AtomicPtr, Ordering};
@@ -80,6 +81,17 @@ static MISDEEDS: &[Misdeed] = &[
     misdeed!(Started, requests::writes_to_an_irp_that_it_freed),
     misdeed!(Started, requests::releases_a_remove_lock_that_it_does_not_hold),
     misdeed!(Started, requests::panics),
+    misdeed!(Started, threads::delays_at_dispatch_level),
+    misdeed!(Started, threads::waits_for_a_mutex_at_dispatch_level),
+    misdeed!(Started, threads::acquires_a_fast_mutex_twice),
+    misdeed!(Serving, threads::waits_in_its_service_routine),
+    misdeed!(Serving, threads::waits_for_a_work_item_in_its_service_routine),
+    misdeed!(Started, threads::frees_a_queued_work_item),
+    misdeed!(Started, threads::leaves_a_work_item_behind),
+    misdeed!(Started, threads::acquires_the_spin_lock_of_its_interrupt),
+    misdeed!(Started, threads::runs_a_threaded_dpc),
+    misdeed!(Started, threads::flushes_dpcs_in_a_threaded_dpc),
+    misdeed!(Started, threads::waits_in_a_threaded_dpc),
     misdeed!(Completed, requests::completes_twice),
     misdeed!(Completed, requests::returns_at_raised_irql),
     misdeed!(Removing, requests::deletes_an_attached_device),

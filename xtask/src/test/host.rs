@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
-use cargo_metadata::Message;
+use cargo_metadata::{Artifact, Message};
 
 use super::libtest;
 use super::runner::Runner;
@@ -17,7 +17,7 @@ use crate::progress::Step;
 use crate::text;
 
 /// After how long a test program is taken for hanging.
-const LIMIT: Duration = Duration::from_mins(10);
+pub(super) const LIMIT: Duration = Duration::from_mins(10);
 
 /// A workspace whose tests run on the host.
 struct Workspace {
@@ -31,8 +31,12 @@ struct Workspace {
 
 const WORKSPACES: [Workspace; 2] = [
     Workspace { folder: "", packages: &[], documented: &["wdm-interrupt", "wdm-interrupt-model"] },
-    // The driver itself is for Windows only; what it shares with programs is not.
-    Workspace { folder: "samples", packages: &["edu-interface"], documented: &[] },
+    // The drivers themselves are for Windows only; what they share with programs is not.
+    Workspace {
+        folder: "samples",
+        packages: &["e1000e-interface", "edu-interface"],
+        documented: &[],
+    },
 ];
 
 impl Workspace {
@@ -52,11 +56,7 @@ impl Workspace {
 pub(super) fn cargo(layout: &Layout, folder: &str) -> Command {
     let mut command =
         Command::new(env::var_os("CARGO").unwrap_or_else(|| PathBuf::from("cargo").into()));
-    for (name, _) in env::vars_os() {
-        if name.to_str().is_some_and(describes_this_package) {
-            command.env_remove(name);
-        }
-    }
+    forget_this_package(&mut command);
     command
         .current_dir(layout.root().join(folder))
         .env("CARGO_TERM_PROGRESS_WHEN", "always")
@@ -65,6 +65,15 @@ pub(super) fn cargo(layout: &Layout, folder: &str) -> Command {
         command.env("CARGO_TARGET_DIR", layout.target().join(folder));
     }
     command
+}
+
+/// Keeps from `command` what cargo tells this program about its own package.
+pub(super) fn forget_this_package(command: &mut Command) {
+    for (name, _) in env::vars_os() {
+        if name.to_str().is_some_and(describes_this_package) {
+            command.env_remove(name);
+        }
+    }
 }
 
 /// Whether a variable tells this program about its own package, which says nothing about another.
@@ -126,6 +135,7 @@ fn run_tests(layout: &Layout, runner: &mut Runner<'_>, workspace: &Workspace) {
         Ok(programs) => {
             for program in programs {
                 let mut command = Command::new(&program.executable);
+                forget_this_package(&mut command);
                 command.current_dir(&program.folder);
                 report(runner, &program.name, &mut command);
             }
@@ -147,12 +157,12 @@ fn run_tests(layout: &Layout, runner: &mut Runner<'_>, workspace: &Workspace) {
     }
 }
 
-/// A program of tests.
-struct Program {
-    name: String,
-    executable: PathBuf,
+/// A program that cargo built.
+pub(super) struct Program {
+    pub(super) name: String,
+    pub(super) executable: PathBuf,
     /// Where its tests expect to run.
-    folder: PathBuf,
+    pub(super) folder: PathBuf,
 }
 
 /// Builds the test programs of a workspace.
@@ -166,11 +176,20 @@ fn test_programs(layout: &Layout, workspace: &Workspace) -> Result<Vec<Program>>
             .args(workspace.selection()),
     )?;
     step.nothing_to_do();
+    programs(layout, &messages, |artifact| artifact.profile.test)
+}
+
+/// The programs among what cargo says that it built, as far as they are wanted.
+pub(super) fn programs(
+    layout: &Layout,
+    messages: &str,
+    wanted: impl Fn(&Artifact) -> bool,
+) -> Result<Vec<Program>> {
     let mut programs = Vec::new();
     for message in Message::parse_stream(messages.as_bytes()) {
         if let Message::CompilerArtifact(artifact) =
             message.context("cannot read cargo's output")?
-            && artifact.profile.test
+            && wanted(&artifact)
             && let Some(executable) = artifact.executable
         {
             let folder = artifact.manifest_path.parent().map(PathBuf::from);
@@ -209,7 +228,7 @@ fn report(runner: &mut Runner<'_>, program: &str, command: &mut Command) {
 }
 
 /// Runs a program, for so long at most, and returns what it printed and whether it succeeded.
-fn run_limited(command: &mut Command, limit: Duration) -> Result<(String, bool)> {
+pub(super) fn run_limited(command: &mut Command, limit: Duration) -> Result<(String, bool)> {
     let program = Path::new(command.get_program()).display().to_string();
     let mut child = command
         .stdin(Stdio::null())

@@ -71,6 +71,25 @@ pub(super) fn of(file: &Path) -> Result<Vec<Import>> {
     Ok(imports)
 }
 
+/// Fails if one of `drivers` imports what Windows 10, version 2004, does not export, or nothing.
+pub(super) fn check<const N: usize>(layout: &Layout, drivers: [&Path; N]) -> Result<()> {
+    let oracle = Oracle::read(layout)?;
+    let mut objections = Vec::new();
+    for driver in drivers {
+        let name = driver.file_name().unwrap_or_default().to_string_lossy();
+        let imports = of(driver)?;
+        if imports.is_empty() {
+            objections.push(format!("{name} imports nothing"));
+        }
+        let found = imports.iter().filter_map(|import| oracle.objection(import));
+        objections.extend(found.map(|objection| format!("{name}: {objection}")));
+    }
+    if !objections.is_empty() {
+        bail!("{}", objections.join("\n"));
+    }
+    Ok(())
+}
+
 /// What is known about the kernel's exports from elsewhere.
 #[derive(Debug)]
 pub(super) struct Oracle {

@@ -40,9 +40,12 @@ pub(super) enum Expected {
     Stopped,
 }
 
-/// The bed's own tests, with `edu` as the driver.
-pub(super) fn own_tests(bed: &Path, edu: &Path) -> Result<Vec<Job>> {
-    let boot = qemu::boot(bed, edu, &Machine::with_edu(1, Interrupt::Message), "list", |_| ())?;
+/// The bed's own tests of the device that the driver is named after, with it.
+pub(super) fn own_tests(bed: &Path, driver: &Path) -> Result<Vec<Job>> {
+    let device = driver.file_stem().unwrap_or_default().to_string_lossy();
+    // Two, for the tests in which devices share a line.
+    let machine = Machine::with(&device, 2, Interrupt::Message);
+    let boot = qemu::boot(bed, driver, &machine, &format!("list {device}"), |_| ())?;
     if !boot.passed() {
         bail!("the bed does not list its tests: {boot}");
     }
@@ -52,9 +55,8 @@ pub(super) fn own_tests(bed: &Path, edu: &Path) -> Result<Vec<Job>> {
         .filter_map(|line| line.text.strip_prefix("test "))
         .map(|name| Job {
             name: name.to_owned(),
-            driver: edu.to_path_buf(),
-            // Two, for the tests in which devices share a line.
-            machine: Machine::with_edu(2, Interrupt::Message),
+            driver: driver.to_path_buf(),
+            machine: machine.clone(),
             command: format!("test {name}"),
             expected: Expected::Success(&[]),
         })

@@ -16,7 +16,7 @@ use crate::setup::Host;
 const NONE: &str = "none";
 
 /// Each misdeed, and what is said of it: the rule, the call in which it was found broken, where.
-const MISDEEDS: [(&str, &[&str]); 36] = [
+const MISDEEDS: [(&str, &[&str]); 46] = [
     ("leaves_its_device_initializing", &["DeviceInitializing broken in AddDevice on processor 0"]),
     (
         "connects_at_dispatch_level",
@@ -51,7 +51,7 @@ const MISDEEDS: [(&str, &[&str]); 36] = [
     ),
     (
         "sets_an_event_in_its_service_routine",
-        &["Irql broken in KeSetEvent on processor 1 at IRQL 5"],
+        &["IrqlSetEvent broken in KeSetEvent on processor 1 at IRQL 5"],
     ),
     (
         "allocates_in_its_service_routine",
@@ -83,7 +83,51 @@ const MISDEEDS: [(&str, &[&str]); 36] = [
         "reads_registers_that_it_unmapped",
         &["exception 14 (page fault) on processor 0 at IRQL 0", "at misbehaving.sys+0x"],
     ),
-    ("waits_at_dispatch_level", &["Wait broken in KeWaitForSingleObject on processor 0 at IRQL 2"]),
+    (
+        "waits_at_dispatch_level",
+        &["IrqlWait broken in KeWaitForSingleObject on processor 0 at IRQL 2"],
+    ),
+    (
+        "delays_at_dispatch_level",
+        &["Irql broken in KeDelayExecutionThread on processor 0 at IRQL 2"],
+    ),
+    (
+        "waits_for_a_mutex_at_dispatch_level",
+        &["Wait broken in KeWaitForSingleObject on processor 0 at IRQL 2"],
+    ),
+    (
+        "acquires_a_fast_mutex_twice",
+        &["Wait broken in ExAcquireFastMutex on processor 0", "this thread has it already"],
+    ),
+    (
+        "waits_in_its_service_routine",
+        &["IrqlWait broken in KeWaitForSingleObject on processor 1 at IRQL 5"],
+    ),
+    (
+        "waits_for_a_work_item_in_its_service_routine",
+        &["IrqlDispatch broken in IoAllocateWorkItem on processor 1 at IRQL 5"],
+    ),
+    (
+        "frees_a_queued_work_item",
+        &["WorkItemState broken in IoFreeWorkItem on processor 0", "is queued"],
+    ),
+    (
+        "leaves_a_work_item_behind",
+        &["LeftBehind broken in the driver's unload on processor 0", "1 work items"],
+    ),
+    (
+        "flushes_dpcs_in_a_threaded_dpc",
+        &["FlushInDpc broken in KeFlushQueuedDpcs on processor 0 at IRQL 0"],
+    ),
+    (
+        "waits_in_a_threaded_dpc",
+        &["IrqlWait broken in KeWaitForSingleObject on processor 0 at IRQL 0"],
+    ),
+    // On a line it is legal to acquire the lock, and not to keep it.
+    (
+        "acquires_the_spin_lock_of_its_interrupt",
+        &["Irql broken in IofCompleteRequest on processor 0 at IRQL 5"],
+    ),
     (
         "acquires_a_lock_twice",
         &["Deadlock broken in KeAcquireSpinLockRaiseToDpc on processor 0 at IRQL 2"],
@@ -115,12 +159,88 @@ const MISDEEDS: [(&str, &[&str]); 36] = [
     ("fails_its_removal", &["PnpStatus broken in REMOVE_DEVICE on processor 0"]),
 ];
 
-/// A boot for each misdeed, and one of the same driver without any.
+/// What the driver also does, as the service of this name, and what comes of it on another machine.
+struct Deed {
+    title: &'static str,
+    service: &'static str,
+    interrupt: Interrupt,
+    no_dpc_threads: bool,
+    expected: Expected,
+}
+
+/// Each deed of the driver that is not a misdeed, or one on some machines only.
+const DEEDS: [Deed; 6] = [
+    Deed {
+        title: "a passive-level service routine may wait",
+        service: "waits_in_its_service_routine",
+        interrupt: Interrupt::Passive,
+        no_dpc_threads: false,
+        expected: Expected::Success(&["left behind: nothing"]),
+    },
+    Deed {
+        title: "other threads run while a passive-level service routine waits",
+        service: "waits_for_a_work_item_in_its_service_routine",
+        interrupt: Interrupt::Passive,
+        no_dpc_threads: false,
+        expected: Expected::Success(&["a work item ran while the service routine waited"]),
+    },
+    Deed {
+        title: "caught: a driver that acquires the spin lock of a passive-level interrupt",
+        service: "acquires_the_spin_lock_of_its_interrupt",
+        interrupt: Interrupt::Passive,
+        no_dpc_threads: false,
+        expected: Expected::Refusal(&[
+            "PassiveInterruptLock broken in KeAcquireInterruptSpinLock on processor 0",
+            "0x13B",
+        ]),
+    },
+    Deed {
+        title: "caught: a driver that never claims a passive-level interrupt",
+        service: "never_claims",
+        interrupt: Interrupt::Passive,
+        no_dpc_threads: false,
+        expected: Expected::Refusal(&["Storm broken in a service routine"]),
+    },
+    Deed {
+        title: "a threaded DPC runs at PASSIVE_LEVEL, and other DPCs meanwhile",
+        service: "runs_a_threaded_dpc",
+        interrupt: Interrupt::Line,
+        no_dpc_threads: false,
+        expected: Expected::Success(&["threaded DPC runs at IRQL 0", "a DPC ran meanwhile"]),
+    },
+    Deed {
+        title: "a threaded DPC runs at DISPATCH_LEVEL where there are no threads for it",
+        service: "runs_a_threaded_dpc",
+        interrupt: Interrupt::Line,
+        no_dpc_threads: true,
+        expected: Expected::Success(&["threaded DPC runs at IRQL 2"]),
+    },
+];
+
+/// A boot for each misdeed, one of the same driver without any, and one for each of its deeds.
 pub(super) fn jobs(driver: &Path) -> impl Iterator<Item = Job> {
     let sound =
         job(driver, NONE, Expected::Success(&["misbehaving: none", "left behind: nothing"]));
     let misdeeds = MISDEEDS.iter().map(|(name, said)| job(driver, name, Expected::Refusal(said)));
-    std::iter::once(sound).chain(misdeeds)
+    let deeds = DEEDS.into_iter().map(|deed| {
+        let mut machine = Machine::with_edu(1, deed.interrupt);
+        machine.service = Some(deed.service.to_owned());
+        machine.no_dpc_threads = deed.no_dpc_threads;
+        Job {
+            name: deed.title.to_owned(),
+            driver: driver.to_path_buf(),
+            command: machine.run_command(),
+            machine,
+            expected: deed.expected,
+        }
+    });
+    std::iter::once(sound).chain(misdeeds).chain(deeds)
+}
+
+/// The names of these tests.
+pub(super) fn titles() -> impl Iterator<Item = String> {
+    let deeds = DEEDS.into_iter().map(|deed| deed.title.to_owned());
+    std::iter::once(NONE).chain(MISDEEDS.iter().map(|(name, _)| *name)).map(title).chain(deeds)
 }
 
 fn job(driver: &Path, name: &str, expected: Expected) -> Job {
@@ -172,10 +292,15 @@ mod tests {
         let layout = Layout::of_this_repository();
         let source = text::read(&folder(&layout).join("src").join("misdeeds.rs"))?;
         let mut there: Vec<&str> = of_the_driver(&source).collect();
-        let mut expected: Vec<&str> =
-            MISDEEDS.iter().map(|(name, _)| *name).chain([NONE]).collect();
+        let mut expected: Vec<&str> = MISDEEDS
+            .iter()
+            .map(|(name, _)| *name)
+            .chain(DEEDS.iter().map(|deed| deed.service))
+            .chain([NONE])
+            .collect();
         there.sort_unstable();
         expected.sort_unstable();
+        expected.dedup();
         assert_eq!(there, expected);
         Ok(())
     }

@@ -3,17 +3,26 @@
 //! A test is one line, `ok NAME` or `FAILED NAME` with its output below; the last line counts them. What takes a
 //! set-up or a build gets it when the first test needs it, so that a filter keeps a run short.
 
+mod contract;
 mod cross;
 mod damage;
+mod disassembly;
+mod examples;
+mod facets;
 mod foreign;
 mod host;
 mod imports;
 mod inx;
+mod isr_path;
+mod items;
 mod libtest;
 mod machine;
+mod map;
 mod misdeeds;
 mod repository;
 mod runner;
+mod sanitizer;
+mod scenarios;
 
 use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
@@ -35,8 +44,13 @@ pub(crate) fn run(layout: &Layout, filter: Option<&str>) -> Result<bool> {
     let mut runner = Runner::new(filter);
     let things = Things::new(layout);
     host::run(layout, &mut runner);
+    sanitizer::run(layout, &mut runner);
     runner.test("repository: the oldest Rust is stated, and is not newer than this one", || {
         repository::oldest_rust(layout)
+    });
+    runner.test("repository: every public item has an example", || examples::check(layout));
+    runner.test("repository: docs/contract.md says of every rule how it is upheld", || {
+        contract::check(layout)
     });
     runner.test("inf: edu.inx sets up interrupts, security and service", || {
         inx::check(&text::read(&layout.root().join("inf").join("edu.inx"))?)
@@ -48,6 +62,10 @@ pub(crate) fn run(layout: &Layout, filter: Option<&str>) -> Result<bool> {
             Err(error) => runner.prevented("bed: the bed and its drivers are built", &error),
         }
     }
+    let own = runner.offered().clone();
+    runner.test("repository: every mistake in docs/scenarios.md has its test", || {
+        scenarios::check(layout, &own)
+    });
     runner.test("repository: the lock files are the same as before", || locks.compare(layout));
     Ok(runner.close())
 }
@@ -87,20 +105,16 @@ fn test_drivers(runner: &mut Runner<'_>, things: &Things<'_>) {
         }
     });
     runner.test("driver: edu.sys imports only what Windows 10, version 2004, exports", || {
-        let imports = imports::of(things.edu()?)?;
-        let oracle = imports::Oracle::read(layout)?;
-        let objections: Vec<String> =
-            imports.iter().filter_map(|import| oracle.objection(import)).collect();
-        if imports.is_empty() {
-            bail!("edu.sys imports nothing");
-        }
-        if !objections.is_empty() {
-            bail!("{}", objections.join("\n"));
-        }
-        Ok(())
+        imports::check(layout, [things.edu()?])
+    });
+    runner.test("driver: the other samples import only what it exports", || {
+        imports::check(layout, [things.e1000e()?, things.facets()?, things.minimal()?])
     });
     runner.test("driver: the model's layouts are those of wdk-sys", || {
         cross::layouts(layout, things.host()?)
+    });
+    runner.test("driver: the ISR path calls only what the handler calls", || {
+        isr_path::check(layout, things.host()?)
     });
     runner.test("driver: a stranger's crate builds, and imports from ntoskrnl.exe only", || {
         let imports = imports::of(things.stranger()?)?;
@@ -127,7 +141,19 @@ fn jobs<'a>(things: &'a Things<'_>) -> Result<(&'a Path, Vec<Job>)> {
             expected: Expected::Refusal(damaged.said),
         });
     }
+    jobs.extend(machine::own_tests(bed, things.e1000e()?)?);
     jobs.extend(misdeeds::jobs(things.misbehaving()?));
+    jobs.extend(facets::jobs(things.facets()?));
+    for interrupt in [Interrupt::Message, Interrupt::Line] {
+        let machine = Machine::with_edu(1, interrupt);
+        jobs.push(Job {
+            name: format!("minimal_is_interrupted_by_its_{interrupt}"),
+            driver: things.minimal()?.to_path_buf(),
+            command: machine.run_command(),
+            machine,
+            expected: Expected::Success(&["minimal: status 0x1: 5! = 120", "left behind: nothing"]),
+        });
+    }
     jobs.push(Job {
         name: "a_strangers_driver_without_a_device_is_loaded_and_unloaded".to_owned(),
         driver: things.stranger()?.to_path_buf(),
@@ -153,6 +179,9 @@ struct Things<'a> {
     bed: OnceCell<Option<PathBuf>>,
     stranger: OnceCell<Option<PathBuf>>,
     misbehaving: OnceCell<Option<PathBuf>>,
+    e1000e: OnceCell<Option<PathBuf>>,
+    facets: OnceCell<Option<PathBuf>>,
+    minimal: OnceCell<Option<PathBuf>>,
 }
 
 impl<'a> Things<'a> {
@@ -164,6 +193,9 @@ impl<'a> Things<'a> {
             bed: OnceCell::new(),
             stranger: OnceCell::new(),
             misbehaving: OnceCell::new(),
+            e1000e: OnceCell::new(),
+            facets: OnceCell::new(),
+            minimal: OnceCell::new(),
         }
     }
 
@@ -196,6 +228,28 @@ impl<'a> Things<'a> {
     fn misbehaving(&self) -> Result<&Path> {
         let made = made_once(&self.misbehaving, "the build of samples/misbehaving", || {
             misdeeds::build(self.layout, self.host()?)
+        });
+        Ok(made?)
+    }
+
+    fn e1000e(&self) -> Result<&Path> {
+        self.sample(&self.e1000e, "e1000e")
+    }
+
+    fn facets(&self) -> Result<&Path> {
+        self.sample(&self.facets, "facets")
+    }
+
+    fn minimal(&self) -> Result<&Path> {
+        self.sample(&self.minimal, "minimal")
+    }
+
+    /// The driver in the folder `name` of the samples.
+    fn sample<'s>(&'s self, cell: &'s OnceCell<Option<PathBuf>>, name: &str) -> Result<&'s Path> {
+        let made = made_once(cell, &format!("the build of samples/{name}"), || {
+            let folder = self.layout.root().join("samples").join(name);
+            let built = driver::build(self.layout, self.host()?, &folder, Profile::Release)?;
+            built.drivers.into_iter().next().context("no driver was built")
         });
         Ok(made?)
     }

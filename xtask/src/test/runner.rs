@@ -1,38 +1,58 @@
 //! One line a test, and the count at the end.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+
+/// What the tests' names begin with.
+const GROUPS: [&str; 8] =
+    ["format", "lint", "host", "sanitizer", "repository", "inf", "driver", "bed"];
 
 /// Prints what comes of each test, and counts.
 #[derive(Debug)]
 pub(super) struct Runner<'a> {
     filter: Option<&'a str>,
+    /// The names of the tests that could be run, wanted or not.
+    offered: BTreeSet<String>,
     passed: usize,
     failed: usize,
 }
 
 impl<'a> Runner<'a> {
-    /// Runs tests whose name contains `filter`.
+    /// Runs tests whose name contains `filter`, or those of a group if it is the group's name.
     pub(super) const fn new(filter: Option<&'a str>) -> Self {
-        Self { filter, passed: 0, failed: 0 }
+        Self { filter, offered: BTreeSet::new(), passed: 0, failed: 0 }
     }
 
     /// Whether a test of this name is to be run.
     pub(super) fn wants(&self, name: &str) -> bool {
-        self.filter.is_none_or(|filter| name.contains(filter))
+        self.filter.is_none_or(|filter| match name.split_once(": ") {
+            Some((group, _)) if GROUPS.contains(&filter) => group == filter,
+            _ => name.contains(filter),
+        })
     }
 
     /// Whether the group `group: …`, whose names are only known once it is built, can have a test that is
-    /// to be run. A filter that begins with another group's name rules it out.
+    /// to be run. A filter that is another group's name, or begins with one, rules it out.
     pub(super) fn may_want(&self, group: &str) -> bool {
         self.filter.is_none_or(|filter| {
+            if GROUPS.contains(&filter) {
+                return group == filter;
+            }
             filter.split_once(": ").is_none_or(|(named, _)| group.ends_with(named))
         })
     }
 
+    /// The names of the tests so far that could be run, wanted or not, except those that are only known once they are
+    /// built.
+    pub(super) const fn offered(&self) -> &BTreeSet<String> {
+        &self.offered
+    }
+
     /// Runs one test.
     pub(super) fn test(&mut self, name: &str, body: impl FnOnce() -> Result<()>) {
+        self.offered.insert(name.to_owned());
         if !self.wants(name) {
             return;
         }
@@ -115,6 +135,21 @@ mod tests {
         let runner = Runner::new(Some("bed: two"));
         assert!(runner.may_want("bed"));
         assert!(!runner.may_want("host"));
+    }
+
+    #[test]
+    fn a_filter_that_is_a_groups_name_means_the_group() {
+        let runner = Runner::new(Some("format"));
+        assert!(runner.wants("format: the bed"));
+        assert!(!runner.wants("host: xtask: the_format_is_read"));
+        assert!(runner.may_want("format") && !runner.may_want("bed"));
+    }
+
+    #[test]
+    fn what_could_be_run_is_known_though_it_is_not() {
+        let mut runner = Runner::new(Some("bed"));
+        runner.test("inf: a", || anyhow::bail!("it was run"));
+        assert!(runner.offered().contains("inf: a"));
     }
 
     #[test]

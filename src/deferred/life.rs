@@ -1,8 +1,8 @@
-//! A registration's life, as its deferred half sees it.
+//! The life of a deferred half.
 
 use core::sync::atomic::{AtomicU8, Ordering};
 
-/// Connecting, Running, Closed: whether user code of the deferred half may run.
+/// Connecting, Running, Closed: whether user code of a deferred half may run.
 ///
 /// Only the deferred routines look at it, so that the ISR pays nothing.
 ///
@@ -10,7 +10,7 @@ use core::sync::atomic::{AtomicU8, Ordering};
 /// there is an interrupt object to synchronise with. Such a DPC *parks*: it leaves a mark and
 /// returns, and the connecting thread queues it again once everything it needs is published.
 #[derive(Debug)]
-pub(crate) struct Life(AtomicU8);
+pub(super) struct Life(AtomicU8);
 
 /// The connection is not published yet, and no DPC has come.
 const CONNECTING: u8 = 0;
@@ -23,17 +23,17 @@ const CLOSED: u8 = 3;
 
 impl Life {
     /// A life that begins: Connecting.
-    pub(crate) const fn new() -> Self {
+    pub(super) const fn new() -> Self {
         Self(AtomicU8::new(CONNECTING))
     }
 
     /// Asked by a deferred routine: may user code run now?
     ///
-    /// `true` also means that everything written before [`run`](Self::run) is visible. `false`
+    /// `true` also means that everything written before [`open`](Self::open) is visible. `false`
     /// means that the run is parked, or that it is not wanted any more.
     #[inline]
-    pub(crate) fn may_run_deferred(&self) -> bool {
-        // One step decides and leaves the mark. Were they two, `run` could come between them and
+    pub(super) fn may_run(&self) -> bool {
+        // One step decides and leaves the mark. Were they two, `open` could come between them and
         // the parked DPC would be lost.
         let before =
             self.0.compare_exchange(CONNECTING, PARKED, Ordering::Acquire, Ordering::Acquire);
@@ -44,12 +44,12 @@ impl Life {
     ///
     /// Returns whether a DPC has parked, which the caller then queues again.
     #[must_use = "a parked DPC is lost unless it is queued again"]
-    pub(crate) fn run(&self) -> bool {
+    pub(super) fn open(&self) -> bool {
         self.0.swap(RUNNING, Ordering::AcqRel) == PARKED
     }
 
     /// To Closed. A deferred routine that has already been let in may still be running.
-    pub(crate) fn close(&self) {
+    pub(super) fn close(&self) {
         self.0.store(CLOSED, Ordering::Release);
     }
 }

@@ -1,0 +1,262 @@
+//! Each way to connect, on real interrupts: where service routine and deferred half run.
+//!
+//! It is one driver, `samples/facets`, that is connected as its service's name says, has its device interrupt, and
+//! prints what came of it.
+
+use std::path::Path;
+
+use super::machine::{Expected, Job};
+use crate::qemu::{Interrupt, Machine};
+
+/// A way to connect on a machine, and what the driver must print.
+struct Facet {
+    title: &'static str,
+    /// The service.
+    name: &'static str,
+    device: &'static str,
+    interrupt: Interrupt,
+    no_dpc_threads: bool,
+    expected: Expected,
+}
+
+impl Facet {
+    /// One of an edu device.
+    const fn of_edu(
+        title: &'static str,
+        name: &'static str,
+        interrupt: Interrupt,
+        expected: Expected,
+    ) -> Self {
+        Self { title, name, device: "edu", interrupt, no_dpc_threads: false, expected }
+    }
+
+    /// One of a device with five messages, the first of IRQL 5 and the last of IRQL 9.
+    const fn of_e1000e(title: &'static str, name: &'static str, expected: Expected) -> Self {
+        let interrupt = Interrupt::Message;
+        Self { title, name, device: "e1000e", interrupt, no_dpc_threads: false, expected }
+    }
+}
+
+/// On the test bed the first interrupt has IRQL 5 and is for processor 1.
+const FACETS: [Facet; 18] = [
+    Facet::of_edu(
+        "a line is served at its IRQL, and its DPC runs at DISPATCH_LEVEL",
+        "dpc",
+        Interrupt::Line,
+        Expected::Success(&[
+            "dpc: by line, service routine at IRQL 5 on processor 1, deferred half at IRQL 2 on processor 1",
+            "left behind: nothing",
+        ]),
+    ),
+    Facet::of_e1000e(
+        "all messages are served by one handler, at the highest IRQL of them",
+        "dpc",
+        Expected::Success(&[
+            "dpc: by 5 messages, service routine at IRQL 9 on processor 0+1+2+3",
+            "interrupts 0+1+2+3+4",
+            "left behind: nothing",
+        ]),
+    ),
+    Facet::of_edu(
+        "a threaded DPC is a deferred half at PASSIVE_LEVEL",
+        "threaded",
+        Interrupt::Message,
+        Expected::Success(&[
+            "threaded: by 1 messages, service routine at IRQL 5 on processor 1, deferred half at IRQL 0",
+            "left behind: nothing",
+        ]),
+    ),
+    Facet {
+        no_dpc_threads: true,
+        ..Facet::of_edu(
+            "a threaded DPC is a deferred half at DISPATCH_LEVEL where there are no threads for it",
+            "threaded",
+            Interrupt::Line,
+            Expected::Success(&[
+                "threaded: by line, service routine at IRQL 5 on processor 1, deferred half at IRQL 2",
+                "left behind: nothing",
+            ]),
+        )
+    },
+    Facet::of_edu(
+        "a work item is a deferred half at PASSIVE_LEVEL of a line",
+        "work",
+        Interrupt::Line,
+        Expected::Success(&[
+            "work: by line, service routine at IRQL 5 on processor 1, deferred half at IRQL 0",
+            "left behind: nothing",
+        ]),
+    ),
+    Facet::of_e1000e(
+        "a work item is a deferred half at PASSIVE_LEVEL of all messages",
+        "work",
+        Expected::Success(&[
+            "work: by 5 messages, service routine at IRQL 9 on processor 0+1+2+3, deferred half at IRQL 0",
+            "left behind: nothing",
+        ]),
+    ),
+    Facet::of_edu(
+        "a DPC runs on the processor that it is meant for",
+        "importance",
+        Interrupt::Message,
+        Expected::Success(&[
+            "service routine at IRQL 5 on processor 1, deferred half at IRQL 2 on processor 3",
+            "left behind: nothing",
+        ]),
+    ),
+    Facet::of_edu(
+        "a handler too large for the stack is made and taken apart where it stays",
+        "inplace",
+        Interrupt::Message,
+        Expected::Success(&[
+            "inplace: by 1 messages, service routine at IRQL 5",
+            "disconnected: 4 interrupts served",
+            "left behind: nothing",
+        ]),
+    ),
+    Facet::of_edu(
+        "a line is silenced and inactive, and active again",
+        "power",
+        Interrupt::Line,
+        Expected::Success(&[
+            "inactive: silenced, active: enabled",
+            "disconnected: 16 interrupts served",
+            "left behind: nothing",
+        ]),
+    ),
+    Facet::of_e1000e(
+        "all messages are silenced and inactive, and active again",
+        "power",
+        Expected::Success(&[
+            "inactive: silenced, active: enabled",
+            "disconnected: 80 interrupts served",
+            "left behind: nothing",
+        ]),
+    ),
+    Facet::of_edu(
+        "a line is connected by its vector",
+        "vector",
+        Interrupt::Line,
+        Expected::Success(&[
+            "vector: by 1 vectors, service routine at IRQL 5 on processor 1, deferred half at IRQL 2",
+            "left behind: nothing",
+        ]),
+    ),
+    Facet::of_e1000e(
+        "one of several messages is connected by its vector",
+        "vector",
+        Expected::Success(&[
+            "vector: by 1 vectors, service routine at IRQL 5 on processor 1, deferred half at IRQL 2",
+            "left behind: nothing",
+        ]),
+    ),
+    Facet::of_e1000e(
+        "several vectors have one handler, at the highest IRQL of them",
+        "several",
+        Expected::Success(&[
+            "several: by 5 vectors, service routine at IRQL 9 on processor 0+1+2+3",
+            "interrupts 0+1+2+3+4",
+            "left behind: nothing",
+        ]),
+    ),
+    Facet::of_edu(
+        "a line is one of several",
+        "several",
+        Interrupt::Line,
+        Expected::Success(&[
+            "several: by 1 vectors, service routine at IRQL 5 on processor 1",
+            "interrupts 0",
+            "left behind: nothing",
+        ]),
+    ),
+    Facet::of_edu(
+        "a passive-level line is served at PASSIVE_LEVEL, and so is its deferred half",
+        "passive",
+        Interrupt::Passive,
+        Expected::Success(&[
+            "passive: by line, service routine at IRQL 0",
+            "deferred half at IRQL 0",
+            "disconnected: 4 interrupts served",
+            "left behind: nothing",
+        ]),
+    ),
+    Facet::of_edu(
+        "a passive-level line is connected by its vector",
+        "passive_vector",
+        Interrupt::Passive,
+        Expected::Success(&[
+            "passive_vector: by 1 vectors, service routine at IRQL 0",
+            "left behind: nothing",
+        ]),
+    ),
+    Facet::of_edu(
+        "a passive-level handler does not get an interrupt of another IRQL",
+        "passive",
+        Interrupt::Line,
+        Expected::Refusal(&["a PassiveInterruptHandler serves interrupts at PASSIVE_LEVEL only"]),
+    ),
+    Facet::of_edu(
+        "a handler does not get a passive-level interrupt",
+        "vector",
+        Interrupt::Passive,
+        Expected::Refusal(&["PASSIVE_LEVEL", "the device did not start"]),
+    ),
+];
+
+/// A boot for each.
+pub(super) fn jobs(driver: &Path) -> impl Iterator<Item = Job> {
+    FACETS.into_iter().map(|facet| {
+        let mut machine = Machine::with(facet.device, 1, facet.interrupt);
+        machine.service = Some(facet.name.to_owned());
+        machine.no_dpc_threads = facet.no_dpc_threads;
+        Job {
+            name: title(&facet),
+            driver: driver.to_path_buf(),
+            command: machine.run_command(),
+            machine,
+            expected: facet.expected,
+        }
+    })
+}
+
+fn title(facet: &Facet) -> String {
+    format!("facets: {}", facet.title)
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Result;
+
+    use super::*;
+    use crate::layout::Layout;
+    use crate::text;
+
+    /// The names in the driver's table, whose rows are `("name", Facet::Name),`.
+    fn of_the_driver(source: &str) -> impl Iterator<Item = &str> {
+        source.lines().filter_map(|line| {
+            let (name, facet) = line.trim().strip_prefix("(\"")?.split_once("\", ")?;
+            facet.starts_with("Facet::").then_some(name)
+        })
+    }
+
+    #[test]
+    fn every_facet_of_the_driver_is_looked_at() -> Result<()> {
+        let layout = Layout::of_this_repository();
+        let source = text::read(&layout.root().join("samples/facets/src/facet.rs"))?;
+        let mut there: Vec<&str> = of_the_driver(&source).collect();
+        let mut looked_at: Vec<&str> = FACETS.iter().map(|facet| facet.name).collect();
+        there.sort_unstable();
+        looked_at.sort_unstable();
+        looked_at.dedup();
+        assert_eq!(there, looked_at);
+        Ok(())
+    }
+
+    #[test]
+    fn no_two_have_one_title() {
+        let mut titles: Vec<String> = FACETS.iter().map(title).collect();
+        titles.sort_unstable();
+        titles.dedup();
+        assert_eq!(titles.len(), FACETS.len());
+    }
+}
