@@ -5,9 +5,10 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 
 use wdk_sys::{NTSTATUS, STATUS_DEVICE_CONFIGURATION_ERROR};
 use wdm_interrupt::{
-    ConnectionKind, Dpc, DpcImportance, FullySpecified, InPlace, InterruptRegistration,
-    MessageBased, PassiveFullySpecified, PassiveInterruptRegistration, PassiveLineBased,
-    ProcessorNumber, ThreadedDpc, WorkItem,
+    ConnectionKind, Dpc, DpcImportance, EachMessage, FullySpecified, InPlace,
+    InterruptRegistration, MessageBased, MessageRegistration, PassiveFullySpecified,
+    PassiveInterruptRegistration, PassiveLineBased, ProcessorNumber, SharedDpc, ThreadedDpc,
+    WorkItem,
 };
 use wdm_support::{Presence, Registers, Start};
 
@@ -29,6 +30,8 @@ pub(crate) enum Facet {
     InPlace,
     /// The same, reported inactive and active.
     Power,
+    /// A handler for each message, or the line, with one DPC for all of them.
+    Shared,
     /// One interrupt by its vector.
     Vector,
     /// All interrupts by their vectors.
@@ -40,13 +43,14 @@ pub(crate) enum Facet {
 }
 
 /// All of them. `cargo xtask test` looks for these rows.
-const FACETS: [(&str, Facet); 10] = [
+const FACETS: [(&str, Facet); 11] = [
     ("dpc", Facet::Dpc),
     ("threaded", Facet::Threaded),
     ("work", Facet::Work),
     ("importance", Facet::Importance),
     ("inplace", Facet::InPlace),
     ("power", Facet::Power),
+    ("shared", Facet::Shared),
     ("vector", Facet::Vector),
     ("several", Facet::Several),
     ("passive", Facet::Passive),
@@ -128,6 +132,19 @@ impl Facet {
                 .deferred(work())
                 .connect(isr)
                 .map(Connected::Passive),
+            Self::Shared => {
+                let request = EachMessage::new(start.physical, messages)
+                    .fall_back_to_line()
+                    .deferred(SharedDpc::new(Half));
+                let connected = request.connect(|_message| {
+                    // SAFETY: the registration that has it is ended before the registers are dropped.
+                    Isr::new(unsafe { registers.share() }, model, messages)
+                });
+                return connected.map(Connected::Shared).map_err(|error| {
+                    wdk::println!("facets: {error}");
+                    error.status()
+                });
+            }
             Self::InPlace => {
                 let make = |place: *mut Large| {
                     // SAFETY: the library's memory for it, zeroed.
@@ -164,6 +181,7 @@ pub(crate) enum Connected {
     Work(InterruptRegistration<Isr, WorkItem<Half>>),
     Large(InterruptRegistration<Large, Dpc<Half>>),
     Passive(PassiveInterruptRegistration<Isr, WorkItem<Half>>),
+    Shared(MessageRegistration<Isr, SharedDpc<Half>>),
 }
 
 /// The registrations have the same methods, whatever they are of.
@@ -175,6 +193,17 @@ macro_rules! each {
             Connected::Work($registration) => $does,
             Connected::Large($registration) => $does,
             Connected::Passive($registration) => $does,
+            Connected::Shared($registration) => $does,
+        }
+    };
+    ($connected:expr, $registration:ident => $does:expr, shared => $shared:expr) => {
+        match $connected {
+            Connected::Dpc($registration) => $does,
+            Connected::Threaded($registration) => $does,
+            Connected::Work($registration) => $does,
+            Connected::Large($registration) => $does,
+            Connected::Passive($registration) => $does,
+            Connected::Shared($registration) => $shared,
         }
     };
 }
@@ -187,7 +216,13 @@ impl Connected {
 
     /// What was counted. `PASSIVE_LEVEL`.
     pub(crate) fn counts(&self) -> Counts {
-        each!(self, registration => registration.synchronize(|handler| handler.isr().counts()))
+        each!(
+            self,
+            registration => registration.synchronize(|handler| handler.isr().counts()),
+            shared => registration.messages().fold(Counts::default(), |counts, message| {
+                counts.with(message.synchronize(|handler| handler.isr().counts()))
+            })
+        )
     }
 
     /// Silences the device and reports its interrupts inactive. `PASSIVE_LEVEL`.
@@ -212,11 +247,22 @@ impl Connected {
             };
             return halves.map_or(0, |mut halves| halves.handler_mut().isr().counts().claimed);
         }
-        each!(self, registration => {
-            let halves =
-                if gone { registration.disconnect_removed() } else { registration.disconnect() };
-            halves.map_or(0, |(mut handler, Half)| handler.isr().counts().claimed)
-        })
+        each!(
+            self,
+            registration => {
+                let halves =
+                    if gone { registration.disconnect_removed() } else { registration.disconnect() };
+                halves.map_or(0, |(mut handler, Half)| handler.isr().counts().claimed)
+            },
+            shared => {
+                let halves =
+                    if gone { registration.disconnect_removed() } else { registration.disconnect() };
+                halves.map_or(0, |halves| {
+                    let (Half, handlers) = halves.into_inner();
+                    handlers.map(|(mut handler, ())| handler.isr().counts().claimed).sum()
+                })
+            }
+        )
     }
 }
 

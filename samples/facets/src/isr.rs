@@ -5,7 +5,8 @@ use core::fmt;
 
 use wdm_interrupt::{
     Deferred, DeferredHandler, Dpc, Interrupt, InterruptHandler, Irql, PassiveInterrupt,
-    PassiveInterruptHandler, Serviced, ThreadedDpc, Work, WorkHandler, WorkItem,
+    PassiveInterruptHandler, Serviced, SharedDeferred, SharedDeferredHandler, SharedDpc,
+    ThreadedDpc, Work, WorkHandler, WorkItem,
 };
 use wdm_support::{Window, current_processor, pause};
 
@@ -38,6 +39,19 @@ pub(crate) struct Counts {
 struct Places {
     irqls: Set,
     processors: Set,
+}
+
+impl Counts {
+    /// What two have counted.
+    pub(crate) const fn with(mut self, other: Self) -> Self {
+        self.claimed += other.claimed;
+        self.runs += other.runs;
+        self.enabled |= other.enabled;
+        self.service.add(other.service);
+        self.deferred.add(other.deferred);
+        self.vectors.add(other.vectors);
+        self
+    }
 }
 
 impl Places {
@@ -173,6 +187,7 @@ macro_rules! interrupt_handler {
 interrupt_handler!(Dpc<Half>);
 interrupt_handler!(ThreadedDpc<Half>);
 interrupt_handler!(WorkItem<Half>);
+interrupt_handler!(SharedDpc<Half>);
 
 impl InterruptHandler<Dpc<Half>> for Large {
     fn service(&mut self, interrupt: &Interrupt<'_, Dpc<Half>>) -> Serviced {
@@ -227,6 +242,16 @@ impl<H: HasIsr> DeferredHandler<H> for Half {
     fn run(&self, deferred: &Deferred<'_, H>) {
         let here = Places::here();
         deferred.synchronize(|handler| Self::run(handler.isr(), here));
+    }
+}
+
+/// Of whichever messages have come since it ran last; it counts as one run, the first message's.
+impl<H: HasIsr> SharedDeferredHandler<H> for Half {
+    fn run(&self, deferred: &SharedDeferred<'_, H>) {
+        let here = Places::here();
+        if let Some(first) = deferred.get(0) {
+            first.synchronize(|handler| Self::run(handler.isr(), here));
+        }
     }
 }
 

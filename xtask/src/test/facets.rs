@@ -38,7 +38,7 @@ impl Facet {
 }
 
 /// On the test bed the first interrupt has IRQL 5 and is for processor 1.
-const FACETS: [Facet; 18] = [
+const FACETS: [Facet; 20] = [
     Facet::of_edu(
         "a line is served at its IRQL, and its DPC runs at DISPATCH_LEVEL",
         "dpc",
@@ -133,6 +133,24 @@ const FACETS: [Facet; 18] = [
             "left behind: nothing",
         ]),
     ),
+    Facet::of_e1000e(
+        "each message has its handler, and one DPC is for all of them",
+        "shared",
+        Expected::Success(&[
+            "shared: by 5 messages, service routine at IRQL 5+6+7+8+9 on processor 0+1+2+3",
+            "interrupts 0+1+2+3+4",
+            "left behind: nothing",
+        ]),
+    ),
+    Facet::of_edu(
+        "a line is served by the first handler of those for messages",
+        "shared",
+        Interrupt::Line,
+        Expected::Success(&[
+            "shared: by line, service routine at IRQL 5 on processor 1, deferred half at IRQL 2",
+            "left behind: nothing",
+        ]),
+    ),
     Facet::of_edu(
         "a line is connected by its vector",
         "vector",
@@ -204,8 +222,46 @@ const FACETS: [Facet; 18] = [
 ];
 
 /// A boot for each.
+/// What can fail while a driver connects: the bed has each call fail in turn, in each way.
+const FAILURES: [(&str, &str); 2] = [
+    ("connect", "each_connect_can_fail_and_leaves_nothing"),
+    ("allocation", "each_allocation_can_fail_and_leaves_nothing"),
+];
+
+/// The ways to connect that are tried with that: those with more than one call, or memory of more than
+/// one kind.
+const FAILING: [(&str, &str, Interrupt); 6] = [
+    ("several", "e1000e", Interrupt::Message),
+    ("shared", "e1000e", Interrupt::Message),
+    ("shared", "e1000e", Interrupt::Line),
+    ("work", "e1000e", Interrupt::Message),
+    ("threaded", "e1000e", Interrupt::Line),
+    ("inplace", "e1000e", Interrupt::Message),
+];
+
+fn failures(driver: &Path) -> impl Iterator<Item = Job> {
+    FAILING.into_iter().flat_map(move |(service, device, interrupt)| {
+        FAILURES.into_iter().map(move |(what, test)| {
+            let mut machine = Machine::with(device, 1, interrupt);
+            machine.service = Some(service.to_owned());
+            machine.play = format!("test {test}");
+            let by = match interrupt {
+                Interrupt::Message => "messages",
+                Interrupt::Line | Interrupt::Passive => "line",
+            };
+            Job {
+                name: format!("facets: each {what} of {service} can fail, by {by}"),
+                driver: driver.to_path_buf(),
+                command: machine.run_command(),
+                machine,
+                expected: Expected::Success(&[]),
+            }
+        })
+    })
+}
+
 pub(super) fn jobs(driver: &Path) -> impl Iterator<Item = Job> {
-    FACETS.into_iter().map(|facet| {
+    let connected = FACETS.into_iter().map(|facet| {
         let mut machine = Machine::with(facet.device, 1, facet.interrupt);
         machine.service = Some(facet.name.to_owned());
         machine.no_dpc_threads = facet.no_dpc_threads;
@@ -216,7 +272,8 @@ pub(super) fn jobs(driver: &Path) -> impl Iterator<Item = Job> {
             machine,
             expected: facet.expected,
         }
-    })
+    });
+    connected.chain(failures(driver))
 }
 
 fn title(facet: &Facet) -> String {
