@@ -390,6 +390,10 @@ impl<H, D: DeferredHalf<H>> Halves<H, D> {
 
     /// Moves both out, and frees the memory. IRQL: `PASSIVE_LEVEL`.
     ///
+    /// # Panics
+    ///
+    /// Above `DISPATCH_LEVEL`.
+    ///
     /// # Examples
     ///
     /// ```
@@ -404,8 +408,9 @@ impl<H, D: DeferredHalf<H>> Halves<H, D> {
     /// ```
     #[must_use = "the handler and the deferred half are in it"]
     pub fn into_inner(self) -> (H, D::Inner) {
-        pool::assert_may_free();
+        // Before the check, because a panic would drop `self`, which panics for the same reason.
         let block = self.into_block();
+        pool::assert_may_free();
         // SAFETY: complete and there (invariant).
         let handler = unsafe { block.as_ref() }.handler.get();
         // SAFETY: nobody else's (invariant), and read once.

@@ -104,7 +104,7 @@ pub trait DeferredHandler<H>: Send + Sync + 'static {
     ///
     /// Runs only while the interrupt is connected: a DPC that an early ISR queues while
     /// connecting waits until the connection is complete, and once the teardown has refused
-    /// deferred work this is not called any more.
+    /// deferred work this is not called any more, save for a run that had been let in before.
     ///
     /// # Examples
     ///

@@ -86,7 +86,7 @@ pub enum ConnectErrorKind {
     /// `IoConnectInterruptEx` reported a success and returned no connection.
     NothingConnected,
     /// No message is assigned; the kernel fell back to the line, which the request did not
-    /// allow. The connection was undone.
+    /// allow. The connection was undone. Or none was promised, and the kernel was not called.
     NoMessages,
     /// `IoConnectInterruptEx` returned a Version that does not go with the request, or an
     /// incomplete message table. The connection was undone.
@@ -167,7 +167,7 @@ impl fmt::Display for ConnectErrorKind {
                  nothing is connected, fail the start",
             ),
             Self::NoMessages => f.write_str(
-                "no interrupt message is assigned to the device, only a line; call \
+                "no interrupt message is assigned to the device, at most a line; call \
                  fall_back_to_line to serve the line, or let the INF set MSISupported under \
                  Interrupt Management\\MessageSignaledInterruptProperties",
             ),

@@ -81,7 +81,7 @@ pub(crate) mod sealed {
 
         fn inner(&self) -> &T;
 
-        /// Queues it. At most `DISPATCH_LEVEL`. Returns `false` when it is queued already.
+        /// Queues it. At most `DISPATCH_LEVEL`, which the callers have asserted. Returns `false` when it is queued already.
         fn request(&self) -> bool;
 
         /// # Safety
@@ -105,7 +105,7 @@ pub(crate) mod sealed {
 
         /// # Safety
         ///
-        /// Laid out, idle, used by nobody any more. Once.
+        /// At most `DISPATCH_LEVEL`. Laid out, idle, used by nobody any more. Once.
         unsafe fn take(place: NonNull<Self>) -> T;
     }
 }

@@ -321,7 +321,7 @@ impl<H: InterruptHandler<D>, D: DeferredHalf<H>> InterruptRegistration<H, D> {
     ///
     /// For leaving D0, while the registers still answer. The registration stays connected, and the
     /// ISR may still run for another device on a shared line. The teardown then leaves the device
-    /// alone, as it does not answer. Repeating it does nothing; what the deferred half or a driver
+    /// alone, as it does not answer. Repeated, it does not call the handler again; what the deferred half or a driver
     /// enables behind its back stays enabled.
     ///
     /// A deferred half that is queued already may still run, and look for the registers: a driver
@@ -358,8 +358,8 @@ impl<H: InterruptHandler<D>, D: DeferredHalf<H>> InterruptRegistration<H, D> {
     /// Reports the interrupt active and enables the device: `IoReportInterruptActive`, then the
     /// handler's [`enable`](InterruptHandler::enable).
     ///
-    /// For D0 entry, once the registers answer. It is active right after `connect`; repeating it
-    /// does nothing. Not to be called by two threads at once, one for each direction: the last word
+    /// For D0 entry, once the registers answer. It is active right after `connect`; repeated,
+    /// it does not call the handler again. Not to be called by two threads at once, one for each direction: the last word
     /// could be either's.
     ///
     /// IRQL: at most `DISPATCH_LEVEL`. See [`IoReportInterruptActive`][page].

@@ -296,3 +296,23 @@ fn threaded_dpcs_under_load_leave_nothing() {
         machine.leave();
     }
 }
+
+#[test]
+fn a_threaded_dpc_that_panics_is_over_and_can_be_queued_again() {
+    let machine = Machine::new(1).enter();
+    let device = machine.device().line().build();
+    let runs: &AtomicU32 = shared();
+    let half = Doing(move |_: &Deferred<'_, Counter>| {
+        assert_ne!(runs.fetch_add(1, Ordering::Relaxed), 0, "the first run fails its test");
+    });
+    let registration = connect(&device, ThreadedDpc::new(half));
+    let first = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        device.raise_line();
+        machine.settle();
+    }));
+    assert!(first.is_err());
+    device.raise_line();
+    machine.settle();
+    assert_eq!(runs.load(Ordering::Relaxed), 2);
+    drop(registration);
+}

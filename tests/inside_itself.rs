@@ -12,10 +12,10 @@ use std::sync::{Arc, Mutex};
 use common::physical_device;
 use counter::{function_device, shared};
 use wdm_interrupt::{
-    Deferred, DeferredHandler, DisconnectError, DisconnectErrorKind, Dpc, Interrupt,
-    InterruptHandler, InterruptRegistration, Irql, LineBased, PassiveInterrupt,
-    PassiveInterruptHandler, PassiveInterruptRegistration, PassiveLineBased, Serviced, ThreadedDpc,
-    Work, WorkHandler, WorkItem,
+    Deferred, DeferredHandler, DisconnectError, DisconnectErrorKind, Dpc, EachMessage, Interrupt,
+    InterruptHandler, InterruptRegistration, Irql, LineBased, MessageRegistration,
+    PassiveInterrupt, PassiveInterruptHandler, PassiveInterruptRegistration, PassiveLineBased,
+    Serviced, ThreadedDpc, Work, WorkHandler, WorkItem,
 };
 use wdm_interrupt_model::host::{Delivery, Device, Entered, Machine};
 
@@ -79,6 +79,7 @@ end! {
     InterruptRegistration<Own, ThreadedDpc<Own>>
     InterruptRegistration<Own, WorkItem<Own>>
     PassiveInterruptRegistration<Own, WorkItem<Own>>
+    MessageRegistration<Own, ThreadedDpc<Own>>
 }
 
 impl<R: End> Slot<R> {
@@ -363,4 +364,18 @@ fn a_lower_interrupt_is_synchronised_with_outside_a_higher_one_and_not_inside() 
     assert_eq!(high.raise_line(), Delivery::Claimed);
     assert_eq!(low.raise_line(), Delivery::Claimed);
     drop((low_registration, high_registration));
+}
+
+#[test]
+fn a_registration_of_all_messages_does_not_end_in_the_threaded_dpc_of_one() {
+    let connect = |device: &Device, own| {
+        let request = EachMessage::new(physical_device(device), 1).fall_back_to_line();
+        request.connect_with_deferred(|_message| (own, ThreadedDpc::new(own))).unwrap()
+    };
+    let expected = [
+        (Place::Isr, RaisedIrql(DIRQL)),
+        (Place::Deferred, InsideItself),
+        (Place::Synchronised, RaisedIrql(DIRQL)),
+    ];
+    is_refused(|| with_threaded_dpcs(false), ordinary, connect, expected);
 }

@@ -2,11 +2,12 @@
 //! for what it does not allow there.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 use wdm_interrupt::{
     EachMessage, FunctionDevice, Interrupt, InterruptHandler, Irql, LineBased, PassiveInterrupt,
-    PassiveInterruptHandler, PassiveLineBased, PhysicalDevice, Serviced, Work, WorkHandler,
-    WorkItem,
+    PassiveInterruptHandler, PassiveLineBased, PhysicalDevice, Serviced, SharedDeferred,
+    SharedDeferredHandler, SharedDpc, Work, WorkHandler, WorkItem,
 };
 use wdm_interrupt_model::host::{Device, Machine, kernel};
 
@@ -133,4 +134,51 @@ fn reporting_at_device_irql_panics() {
     }
     assert_eq!(machine.violations(), []);
     drop(registration);
+}
+
+#[test]
+fn handlers_of_all_messages_that_are_left_over_at_device_irql_panic_before_anything_is_freed() {
+    let machine = Machine::new(1).enter();
+    machine.expect_leftovers();
+    let device = machine.device().messages(2).build();
+    let request = EachMessage::new(physical_device(&device), 2);
+    let halves = request.connect(|_message| Nothing).unwrap().disconnect().unwrap();
+    let ((), handlers) = halves.into_inner();
+    let message = panic_at_device_irql(|| drop(handlers));
+    assert!(message.contains("freed at IRQL 6"), "{message}");
+    assert_eq!(machine.violations(), []);
+}
+
+#[test]
+fn halves_taken_apart_at_device_irql_panic_before_anything_is_freed() {
+    let machine = Machine::new(1).enter();
+    machine.expect_leftovers();
+    let device = machine.device().line().build();
+    let request = LineBased::new(physical_device(&device)).deferred(work_item(&device));
+    let halves = request.connect(Nothing).unwrap().disconnect_in_place().unwrap();
+    let message = panic_at_device_irql(|| drop(halves.into_inner()));
+    assert!(message.contains("freed at IRQL 6"), "{message}");
+    assert_eq!(machine.violations(), []);
+}
+
+/// What says when it is dropped.
+struct Dropped {
+    _counted: Arc<()>,
+}
+
+impl<H> SharedDeferredHandler<H> for Dropped {
+    fn run(&self, _deferred: &SharedDeferred<'_, H>) {}
+}
+
+#[test]
+fn the_half_that_all_messages_share_is_not_dropped_at_device_irql() {
+    let machine = Machine::new(1).enter();
+    machine.expect_leftovers();
+    let device = machine.device().messages(2).build();
+    let there = Arc::new(());
+    let request = EachMessage::new(physical_device(&device), 2);
+    let request = request.deferred(SharedDpc::new(Dropped { _counted: Arc::clone(&there) }));
+    let halves = request.connect(|_message| Nothing).unwrap().disconnect().unwrap();
+    panic_at_device_irql(|| drop(halves));
+    assert_eq!(Arc::strong_count(&there), 2);
 }

@@ -329,3 +329,22 @@ fn a_disconnect_ends_though_the_device_does_not_stop_interrupting() {
         assert!(!handler.enabled);
     });
 }
+
+#[test]
+fn work_that_panics_is_over_and_can_be_asked_for_again() {
+    let machine = Machine::new(1).enter();
+    let device = machine.device().line().build();
+    let runs: &AtomicU32 = shared();
+    let registration = connect(&device, move |_work| {
+        assert_ne!(runs.fetch_add(1, Ordering::Relaxed), 0, "the first run fails its test");
+    });
+    let first = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        device.raise_line();
+        machine.settle();
+    }));
+    assert!(first.is_err());
+    device.raise_line();
+    machine.settle();
+    assert_eq!(runs.load(Ordering::Relaxed), 2);
+    drop(registration);
+}

@@ -51,7 +51,7 @@ pub trait WorkHandler<H>: Send + Sync + 'static {
     ///
     /// Runs only while the interrupt is connected: what an early ISR queues waits until the
     /// connection is complete, and once the teardown has refused deferred work this is not called
-    /// any more.
+    /// any more, save for a run that had been let in before.
     ///
     /// A worker thread is borrowed from the system, so it should come back soon.
     ///

@@ -200,8 +200,8 @@ impl WorkQueue {
     ///
     /// At most `DISPATCH_LEVEL`. Idle, and nobody uses it any more. Once.
     pub(super) unsafe fn free(&self) {
-        // That the routine may still be on its way back is no matter: the item is its own to free
-        // inside of it, as the documentation says.
+        // The routine may still be returning: the documentation lets it free its own item, so nothing
+        // of the item is used after it.
         // SAFETY: allocated by `new`, not queued, freed this once (caller).
         unsafe { nt::IoFreeWorkItem(self.item) };
     }

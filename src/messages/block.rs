@@ -256,7 +256,8 @@ impl<H, D: MessageHalf<H>> MessageBlock<H, D> {
     ///
     /// # Safety
     ///
-    /// It is complete, nobody else has it, and it is taken once.
+    /// It is complete, nobody else has it, and it is taken once. At most `DISPATCH_LEVEL` if its
+    /// deferred half has anything of the kernel's; none of them has.
     pub(super) unsafe fn take(this: NonNull<Self>, index: u32) -> (H, D::OwnInner) {
         // SAFETY: complete and there.
         let cells = unsafe { this.as_ref() }.state.cells;

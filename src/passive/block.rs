@@ -227,7 +227,7 @@ impl<H, D: PassiveHalf<H>> PassiveBlock<H, D> {
     ///
     /// # Safety
     ///
-    /// The block is complete, and nobody has it any more.
+    /// At most `DISPATCH_LEVEL`. The block is complete, and nobody has it any more.
     pub(super) unsafe fn free(block: NonNull<Self>) -> (H, D::Inner) {
         let at = block.as_ptr();
         // SAFETY: within the block.

@@ -154,3 +154,15 @@ fn a_failure_gives_both_halves_back() {
     });
     assert_eq!(error.kind(), ConnectErrorKind::RaisedIrql(Irql::APC));
 }
+
+#[test]
+fn a_passive_line_is_refused_as_the_fallback_of_all_messages() {
+    let machine = Machine::new(1).enter();
+    let device = machine.device().passive_line().build();
+    machine.ignore_passive_lock(true);
+    let request = wdm_interrupt::EachMessage::new(physical_device(&device), 1).fall_back_to_line();
+    let error = request.connect(|_message| Counter::default()).unwrap_err();
+    assert_eq!(error.kind(), ConnectErrorKind::NoDeviceIrql(Irql::PASSIVE));
+    drop(error);
+    assert!(machine.left_behind().is_empty());
+}

@@ -105,3 +105,27 @@ fn removed_hardware_is_not_touched() {
     let (handler, ()) = registration.disconnect_removed().unwrap();
     assert_eq!(handler.switches, ["enable"]);
 }
+
+#[test]
+fn a_passive_message_past_the_table_is_not_serviced() {
+    let machine = Machine::new(1).enter();
+    let device = machine.device().messages(3).build();
+    machine.fail(
+        wdm_interrupt_model::executive::Call::IoConnectInterruptEx,
+        0,
+        wdm_interrupt_model::executive::Fault::MessageCount(2),
+    );
+    let seen: &Mutex<Vec<_>> = shared();
+    let registration = ExperimentalPassiveMessageBased::new(physical_device(&device))
+        .connect(isr(|interrupt| {
+            seen.lock().unwrap().push(interrupt.message().map(MessageId::index));
+            Serviced::Claimed
+        }))
+        .unwrap();
+    for message in [1, 2] {
+        device.raise_message(message);
+    }
+    machine.settle();
+    assert_eq!(*seen.lock().unwrap(), [Some(1)]);
+    drop(registration);
+}
