@@ -12,7 +12,7 @@ mod work_queue;
 
 use core::cell::UnsafeCell;
 use core::fmt;
-use core::ptr::NonNull;
+use core::ptr::{self, NonNull};
 
 pub(crate) use self::dpc::DpcParts;
 pub use self::dpc::{Dpc, DpcImportance, ProcessorNumber};
@@ -479,6 +479,21 @@ impl<H> fmt::Debug for Deferred<'_, H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Deferred").finish_non_exhaustive()
     }
+}
+
+/// `KeInsertQueueDpc`, without arguments, which would be lost when it is queued already. Returns
+/// `false` then.
+///
+/// Any IRQL. On the ISR's path, hence inline.
+///
+/// # Safety
+///
+/// `dpc` is initialised, and stays until it has run or been removed.
+#[inline]
+pub(crate) unsafe fn queue(dpc: *mut nt::KDPC) -> bool {
+    // SAFETY: as the caller promises.
+    let inserted = unsafe { nt::KeInsertQueueDpc(dpc, ptr::null_mut(), ptr::null_mut()) };
+    inserted != nt::FALSE
 }
 
 /// The number of the current thread, to tell it from others; IRQL: at most `DISPATCH_LEVEL`.

@@ -3,7 +3,7 @@
 use core::fmt;
 use core::marker::PhantomData;
 
-use crate::deferred::{NoDeferred, sealed};
+use crate::deferred::{self, NoDeferred, sealed};
 use crate::nt;
 
 /// What an ISR owns, and the routine itself.
@@ -445,10 +445,8 @@ impl<D: sealed::Queued> Interrupt<'_, D> {
     /// ```
     #[expect(clippy::must_use_candidate, reason = "queued already is as good as queued")]
     pub fn queue_deferred(&self) -> bool {
-        let (first, second) = (core::ptr::null_mut(), core::ptr::null_mut());
         // SAFETY: the DPC is initialised and outlives this value (`new`); any IRQL is legal.
-        let inserted = unsafe { nt::KeInsertQueueDpc(self.dpc, first, second) };
-        inserted != nt::FALSE
+        unsafe { deferred::queue(self.dpc) }
     }
 }
 

@@ -5,12 +5,12 @@ use core::fmt;
 use core::marker::PhantomData;
 use core::mem::ManuallyDrop;
 use core::ops::Deref;
-use core::ptr::{self, NonNull};
+use core::ptr::NonNull;
 
 use crate::block::{Block, Halves};
 use crate::connection::{Connected, Connection};
 use crate::deferred::sealed::Parts;
-use crate::deferred::{DeferredHalf, NoDeferred, sealed};
+use crate::deferred::{self, DeferredHalf, NoDeferred, sealed};
 use crate::error::{DisconnectError, DisconnectErrorKind};
 use crate::handler::InterruptHandler;
 use crate::irql::Irql;
@@ -736,11 +736,9 @@ impl<H: InterruptHandler<D>, D: DeferredHalf<H> + sealed::Queued> InterruptRegis
     /// ```
     #[expect(clippy::must_use_candidate, reason = "queued already is as good as queued")]
     pub fn queue_deferred(&self) -> bool {
-        let (first, second) = (ptr::null_mut(), ptr::null_mut());
         // SAFETY: the DPC is initialised and lies in the block, which lives at least as long as
         // this borrow.
-        let inserted = unsafe { nt::KeInsertQueueDpc(self.block().dpc(), first, second) };
-        inserted != nt::FALSE
+        unsafe { deferred::queue(self.block().dpc()) }
     }
 }
 

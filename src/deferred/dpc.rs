@@ -2,7 +2,7 @@
 
 use core::cell::UnsafeCell;
 use core::fmt;
-use core::ptr::{self, NonNull};
+use core::ptr::NonNull;
 
 use super::life::Life;
 use super::{Deferred, DeferredHandler, DeferredKind, Home, sealed};
@@ -244,7 +244,7 @@ impl<H, T: DeferredHandler<H>> sealed::Parts<T> for DpcParts<H, T> {
         if self.life.open() {
             // SAFETY: initialised when it was laid out. What was published is visible to it,
             // because it was opened after.
-            unsafe { nt::KeInsertQueueDpc(self.dpc.get(), ptr::null_mut(), ptr::null_mut()) };
+            unsafe { super::queue(self.dpc.get()) };
         }
     }
 

@@ -2,7 +2,7 @@
 
 use core::cell::UnsafeCell;
 use core::fmt;
-use core::ptr::{self, NonNull};
+use core::ptr::NonNull;
 
 use super::dpc::Settings;
 use super::life::Life;
@@ -416,7 +416,7 @@ impl<H, T: SharedDeferredHandler<H>> sealed::Parts<T> for SharedParts<H, T> {
     unsafe fn open(&self) {
         if self.life.open() {
             // SAFETY: initialised when it was laid out.
-            unsafe { nt::KeInsertQueueDpc(self.dpc.get(), ptr::null_mut(), ptr::null_mut()) };
+            unsafe { super::queue(self.dpc.get()) };
         }
     }
 

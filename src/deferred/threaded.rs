@@ -2,7 +2,7 @@
 
 use core::cell::UnsafeCell;
 use core::fmt;
-use core::ptr::{self, NonNull};
+use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 
 use super::dpc::Settings;
@@ -246,7 +246,7 @@ impl<H, T: DeferredHandler<H>> sealed::Parts<T> for ThreadedParts<H, T> {
         if self.life.open() {
             // SAFETY: initialised when it was laid out. What was published is visible to it,
             // because it was opened after.
-            unsafe { nt::KeInsertQueueDpc(self.dpc.get(), ptr::null_mut(), ptr::null_mut()) };
+            unsafe { super::queue(self.dpc.get()) };
         }
     }
 

@@ -383,7 +383,7 @@ impl<H, T: WorkHandler<H>> sealed::Parts<T> for WorkParts<H, T> {
     unsafe fn open(&self) {
         if self.life.open() {
             // SAFETY: initialised when it was laid out.
-            unsafe { nt::KeInsertQueueDpc(self.dpc.get(), ptr::null_mut(), ptr::null_mut()) };
+            unsafe { super::queue(self.dpc.get()) };
         }
     }
 

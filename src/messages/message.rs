@@ -1,12 +1,11 @@
 //! One message of a registration.
 
 use core::fmt;
-use core::ptr::{self};
 
 use super::registration::MessageRegistration;
 use super::{MessageHalf, laid};
 use crate::deferred::sealed::Parts;
-use crate::deferred::{NoDeferred, sealed};
+use crate::deferred::{self, NoDeferred, sealed};
 use crate::handler::InterruptHandler;
 use crate::irql::Irql;
 use crate::link::Way;
@@ -192,11 +191,9 @@ where
     /// ```
     #[expect(clippy::must_use_candidate, reason = "queued already is as good as queued")]
     pub fn queue_deferred(&self) -> bool {
-        let (first, second) = (ptr::null_mut(), ptr::null_mut());
         // SAFETY: the DPC is initialised and lies in the block, which lives at least as long as
         // this borrow.
-        let inserted = unsafe { nt::KeInsertQueueDpc(self.parts().dpc(), first, second) };
-        inserted != nt::FALSE
+        unsafe { deferred::queue(self.parts().dpc()) }
     }
 }
 

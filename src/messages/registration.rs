@@ -3,7 +3,7 @@
 use core::ffi::c_void;
 use core::fmt;
 use core::mem::ManuallyDrop;
-use core::ptr::{self, NonNull};
+use core::ptr::NonNull;
 
 use super::MessageHalf;
 use super::block::MessageBlock;
@@ -11,10 +11,9 @@ use super::halves::MessageHalves;
 use super::message::Message;
 use crate::connection::Connection;
 use crate::deferred::sealed::Parts;
-use crate::deferred::{NoDeferred, SharedDeferredHandler, SharedDpc};
+use crate::deferred::{self, NoDeferred, SharedDeferredHandler, SharedDpc};
 use crate::error::{DisconnectError, DisconnectErrorKind};
 use crate::handler::InterruptHandler;
-use crate::nt;
 use crate::registration::{BorrowedRegistration, ConnectionKind, assert_may_report};
 use crate::table::MessageTable;
 use crate::teardown::{Hardware, tear_down};
@@ -445,11 +444,9 @@ impl<H: InterruptHandler<SharedDpc<T>>, T: SharedDeferredHandler<H>>
     /// ```
     #[expect(clippy::must_use_candidate, reason = "queued already is as good as queued")]
     pub fn queue_deferred(&self) -> bool {
-        let (first, second) = (ptr::null_mut(), ptr::null_mut());
         // SAFETY: the DPC is initialised and lies in the block, which lives at least as long as
         // this borrow.
-        let inserted = unsafe { nt::KeInsertQueueDpc(self.block().shared.dpc(), first, second) };
-        inserted != nt::FALSE
+        unsafe { deferred::queue(self.block().shared.dpc()) }
     }
 }
 
