@@ -9,13 +9,14 @@ use core::alloc::Layout;
 use core::cell::UnsafeCell;
 use core::fmt;
 use core::ptr::{self, NonNull};
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::Ordering;
 
 use crate::connection::Connected;
 use crate::deferred::sealed::Parts;
 use crate::deferred::{DeferredHalf, Home, NoDeferred};
 use crate::handler::{Interrupt, InterruptHandler, MessageId, Serviced, Source, Switch};
 use crate::link::{LinkCell, Way};
+use crate::nt::AtomicU32;
 use crate::teardown::Body;
 use crate::{nt, pool};
 

@@ -103,6 +103,12 @@ mod back_end {
 
 pub(crate) use back_end::*;
 
+/// Atomics: `core`'s, or those of the exploration of all interleavings, `tests/loom`.
+#[cfg(not(wdm_interrupt_loom))]
+pub(crate) use core::sync::atomic::{AtomicU8, AtomicU32, AtomicUsize};
+#[cfg(wdm_interrupt_loom)]
+pub(crate) use wdm_interrupt_model::atomic::{AtomicU8, AtomicU32, AtomicUsize};
+
 /// An interrupt object: opaque, and the kernel's.
 ///
 /// # Examples

@@ -259,3 +259,26 @@ impl fmt::Debug for MessageTable<'_> {
         f.debug_list().entries(self.iter()).finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_polarity_of_the_kernels_has_its_name() {
+        use nt::_KINTERRUPT_POLARITY as Kernels;
+
+        for (kernels, ours) in [
+            (Kernels::InterruptPolarityUnknown, InterruptPolarity::Unknown),
+            (Kernels::InterruptActiveHigh, InterruptPolarity::ActiveHigh),
+            (Kernels::InterruptActiveLow, InterruptPolarity::ActiveLow),
+            (Kernels::InterruptActiveBoth, InterruptPolarity::ActiveBoth),
+        ] {
+            let mut info = nt::IO_INTERRUPT_MESSAGE_INFO::default();
+            info.MessageInfo[0].Polarity = kernels;
+            // SAFETY: it has this one entry, and stays as it is.
+            let table = unsafe { MessageTable::new(NonNull::from(&info), 1) };
+            assert_eq!(table.get(0).map(|entry| entry.polarity), Some(ours));
+        }
+    }
+}

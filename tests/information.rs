@@ -42,7 +42,7 @@ fn assert_is(entry: MessageEntry, assigned: &Assigned) {
     assert_eq!((entry.vector, entry.irql), (vector, Irql::from_raw(irql)));
     assert_eq!((entry.address, entry.data, entry.affinity), (address, data, affinity));
     assert_eq!(entry.mode, InterruptMode::Latched);
-    assert_ne!(entry.polarity, InterruptPolarity::ActiveLow);
+    assert_eq!(entry.polarity, InterruptPolarity::ActiveHigh);
 }
 
 fn assert_is_all(table: MessageTable<'_>, device: &Device) {

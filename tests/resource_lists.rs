@@ -125,6 +125,20 @@ fn device_specific_data_is_stepped_over() {
 }
 
 #[test]
+fn device_specific_data_may_be_the_last_there_is() {
+    let mut bytes = list(&[line(5, 0x52), descriptor(DEVICE_SPECIFIC, 0, 0, 6, 0, 0)]);
+    bytes.extend([0xEE; 6]);
+    assert_eq!(read(&bytes, &bytes).unwrap().len(), 1);
+}
+
+#[test]
+fn an_affinity_has_64_bits() {
+    const AFFINITY: u64 = 0x8000_0001_4000_0002;
+    let list = list(&[descriptor(INTERRUPT, SHARED, LEVEL, 5, 0x51, AFFINITY)]);
+    assert_eq!(read(&list, &list).unwrap()[0].affinity(), AFFINITY);
+}
+
+#[test]
 fn no_list_and_an_empty_list_have_no_interrupt() {
     assert_eq!(read(&[], &[]).unwrap(), []);
     assert_eq!(read(&list(&[]), &list(&[])).unwrap(), []);
@@ -201,8 +215,13 @@ fn more_messages_than_there_are_vectors_are_an_error() {
 }
 
 #[test]
-fn a_complete_list_behind_a_pointer_is_read_whole() {
-    let bytes = lists(&[&[line(5, 0x50)], &[line(6, 0x60), line(7, 0x70)]]);
+fn a_complete_list_behind_a_pointer_is_read_whole_and_no_further() {
+    let mut bytes = lists(&[&[line(5, 0x50)], &[descriptor(DEVICE_SPECIFIC, 0, 0, 6, 0, 0)]]);
+    bytes.extend([0xEE; 6]);
+    bytes[0] = 3;
+    bytes.extend(&lists(&[&[line(6, 0x60), line(7, 0x70)]])[4..]);
+    // Whatever is taken for a count behind the end, or before its place, is enormous.
+    bytes.extend([0xFF; 4096]);
     // SAFETY: the list is complete and outlives the use.
     let interrupts = unsafe {
         InterruptResources::from_start_device(bytes.as_ptr().cast(), bytes.as_ptr().cast())

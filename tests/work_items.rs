@@ -208,6 +208,48 @@ fn the_teardown_waits_for_work_that_is_being_done_and_for_what_is_asked_meanwhil
 }
 
 #[test]
+fn what_ran_before_does_not_shorten_the_wait_for_what_is_asked_during_a_run() {
+    let machine = Machine::new(1).enter();
+    let device = machine.device().line().build();
+    let (census, taken): (&Census, &AtomicU32) = (shared(), shared());
+    let (first, third) = (Gate::new(), Gate::new());
+    let registration = connect(&device, move |work| {
+        let _inside = census.enter();
+        taken.fetch_add(work.synchronize(Counter::take), Ordering::SeqCst);
+        match census.runs() {
+            1 => first.pass(),
+            3 => third.pass(),
+            _ => {}
+        }
+    });
+    // Nobody waits for these two, the second of which is asked for during the first.
+    device.raise_line();
+    machine.wait_until(|| census.inside() == 1);
+    device.raise_line();
+    first.open();
+    machine.settle();
+    assert_eq!(census.runs(), 2);
+    // The teardown has to wait for these two.
+    device.raise_line();
+    machine.wait_until(|| census.runs() == 3);
+    device.raise_line();
+    machine.scope(|scope| {
+        scope.spawn_system_thread(|| {
+            std::thread::sleep(Duration::from_millis(20));
+            machine.hold_work_items(true);
+            third.open();
+            machine.wait_until(|| census.inside() == 0);
+            // Were the teardown through by now, it would let the fourth run in no more.
+            std::thread::sleep(Duration::from_millis(20));
+            machine.hold_work_items(false);
+        });
+        let (handler, _half) = registration.disconnect().unwrap();
+        assert_eq!((census.inside(), census.runs()), (0, 4));
+        assert_eq!((taken.load(Ordering::SeqCst), handler.events), (4, 0));
+    });
+}
+
+#[test]
 fn work_that_is_asked_for_after_the_deferred_half_has_ended_is_not_done() {
     let machine = Machine::new(1).enter();
     let device = machine.device().line().build();

@@ -6,6 +6,7 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 use x86_64::instructions::port::Port;
 
 use crate::sync::Lock;
+use crate::time;
 
 /// Vector of the spurious interrupt: what a raised task priority leaves of a pending one.
 pub(crate) const SPURIOUS_VECTOR: u8 = 0xff;
@@ -23,7 +24,10 @@ mod register {
     pub(super) const REQUESTS: usize = 0x200;
     pub(super) const COMMAND_LOW: usize = 0x300;
     pub(super) const COMMAND_HIGH: usize = 0x310;
-    pub(super) const LOCAL_VECTORS: [usize; 6] = [0x320, 0x330, 0x340, 0x350, 0x360, 0x370];
+    pub(super) const LOCAL_VECTORS: [usize; 6] = [TIMER, 0x330, 0x340, 0x350, 0x360, 0x370];
+    pub(super) const TIMER: usize = 0x320;
+    pub(super) const TIMER_COUNT: usize = 0x380;
+    pub(super) const TIMER_DIVIDER: usize = 0x3e0;
 }
 
 /// Bits of the interrupt command register.
@@ -36,6 +40,8 @@ mod command {
 
 const MASKED: u32 = 1 << 16;
 const LEVEL: u32 = 1 << 15;
+/// A level was delivered, and its end has not been told (read only).
+const IN_SERVICE: u32 = 1 << 14;
 const ACTIVE_LOW: u32 = 1 << 13;
 
 /// Says where the controllers' registers are, masks the 8259 and every I/O APIC pin.
@@ -46,8 +52,11 @@ pub(crate) fn start(local: usize, io: usize) {
         // SAFETY: the mask registers of the two 8259; all interrupts come through APICs from here.
         unsafe { Port::<u8>::new(port).write(0xff) };
     }
+    let _access = IO_ACCESS.lock();
     for pin in 0..pins() {
-        mask(pin);
+        // A level that is asserted before its pin is first unmasked comes then; of an edge, QEMU's I/O
+        // APIC would not know any more.
+        io_write(entry(pin), if pin < FIRST_PCI_PIN { MASKED } else { MASKED | PCI_LINE });
     }
 }
 
@@ -73,6 +82,16 @@ pub(crate) fn end_of_interrupt() {
 pub(crate) fn is_waiting(vector: u8) -> bool {
     let (register, bit) = (usize::from(vector / 32), vector % 32);
     read(register::REQUESTS + register * 0x10) >> bit & 1 != 0
+}
+
+/// Interrupts the current processor with this vector once, after so many microseconds; after 0 never.
+pub(crate) fn set_timer(vector: u8, microseconds: u32) {
+    /// QEMU's counts nanoseconds; on others it is another moment.
+    const COUNTS: u32 = 1_000;
+    const BY_ONE: u32 = 0b1011;
+    write(register::TIMER_DIVIDER, BY_ONE);
+    write(register::TIMER, u32::from(vector));
+    write(register::TIMER_COUNT, microseconds * COUNTS);
 }
 
 /// Interrupts the processor with this APIC number; it may be the current one.
@@ -101,27 +120,46 @@ fn send_command(apic_id: u32, command: u32) {
     });
 }
 
-/// How many pins the I/O APIC has.
-pub(crate) fn pins() -> u32 {
-    let _access = IO_ACCESS.lock();
+/// How many pins the I/O APIC has. The caller holds `IO_ACCESS`.
+fn pins() -> u32 {
     ((io_read(1) >> 16) & 0xff) + 1
 }
 
+/// The first pin that is not one of ISA's.
+const FIRST_PCI_PIN: u32 = 16;
+
+/// PCI lines are active low by the book, but QEMU's I/O APIC wires them active high and ignores the
+/// polarity bit; it is set as a real board would want it.
+const PCI_LINE: u32 = LEVEL | ACTIVE_LOW;
+
 /// Routes a pin to a processor.
 pub(crate) fn route(pin: u32, vector: u8, apic_id: u32, level: bool) {
+    wait_for_end_of_service(pin);
     let _access = IO_ACCESS.lock();
-    // PCI lines are active low by the book, but QEMU's I/O APIC wires them active high and ignores
-    // the polarity bit; it is set as a real board would want it.
-    let trigger = if level { LEVEL | ACTIVE_LOW } else { 0 };
-    io_write(entry(pin), MASKED);
+    let trigger = if level { PCI_LINE } else { 0 };
+    io_write(entry(pin), trigger | MASKED);
     io_write(entry(pin) + 1, apic_id << 24);
     io_write(entry(pin), trigger | u32::from(vector));
 }
 
-/// Silences a pin.
+/// Waits until another processor has told the end of an interrupt that it served when the pin was masked.
+/// With another vector the pin would not take it for its own, and never interrupt again.
+fn wait_for_end_of_service(pin: u32) {
+    let end = time::now() + time::microseconds(100_000);
+    let in_service = || {
+        let _access = IO_ACCESS.lock();
+        io_read(entry(pin)) & IN_SERVICE != 0
+    };
+    while in_service() && time::now() < end {
+        core::hint::spin_loop();
+    }
+}
+
+/// Silences a pin. It keeps its trigger mode and its vector: a level that is asserted meanwhile comes when it is
+/// unmasked, and the end of an interrupt in service is still its.
 pub(crate) fn mask(pin: u32) {
     let _access = IO_ACCESS.lock();
-    io_write(entry(pin), MASKED);
+    io_write(entry(pin), io_read(entry(pin)) | MASKED);
 }
 
 const fn entry(pin: u32) -> u32 {

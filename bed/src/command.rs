@@ -3,16 +3,18 @@
 use alloc::borrow::ToOwned;
 use alloc::format;
 use alloc::string::String;
+use core::str::FromStr;
 
-use crate::hal;
 use crate::image::{Image, LoadError};
 use crate::pnp::resources::{Choice, Kind};
 use crate::qemu::Outcome;
-use crate::scenario;
+use crate::{faults, hal, scenario, trace};
 
 /// How the bed is used, for a command line that it does not understand.
-const USAGE: &str = "commands: demo; messages; run; test NAME; list [edu|e1000e]. With any of them: \
-                     interrupt=message|line|passive, messages=N, threaded-dpcs=off, service=NAME";
+const USAGE: &str = "commands: demo; messages; run; failures; soak; test NAME; list [edu|e1000e]. With any of them: \
+                     interrupt=message|line|passive, messages=N, threaded-dpcs=off, trace=on, service=NAME, \
+                     fail=CALL:COUNT:STATUS, fail-nth=COUNT:STATUS; \
+                     with soak: cycles=N, interrupts=N";
 
 /// What follows the command, in any order.
 #[derive(Debug, Clone, Copy)]
@@ -21,14 +23,21 @@ struct Options<'a> {
     messages: usize,
     /// What the driver is installed as, if not as its file.
     service: Option<&'a str>,
+    /// How long a soak goes on.
+    length: scenario::Length,
     /// The word without a `=`: a test, or a device.
     name: Option<&'a str>,
 }
 
 impl<'a> Options<'a> {
     fn read(words: impl Iterator<Item = &'a str>) -> Result<Self, String> {
-        let mut options =
-            Self { kind: Kind::Message, messages: Choice::ALL, service: None, name: None };
+        let mut options = Self {
+            kind: Kind::Message,
+            messages: Choice::ALL,
+            service: None,
+            length: scenario::Length::default(),
+            name: None,
+        };
         for word in words {
             match word.split_once('=') {
                 None if options.name.is_none() => options.name = Some(word),
@@ -36,12 +45,13 @@ impl<'a> Options<'a> {
                 Some(("interrupt", "line")) => options.kind = Kind::Line,
                 Some(("interrupt", "passive")) => options.kind = Kind::PassiveLine,
                 Some(("threaded-dpcs", "off")) => hal::turn_dpc_threads_off(),
-                Some(("messages", count)) => {
-                    options.messages = count
-                        .parse()
-                        .map_err(|_| format!("{count:?} is no number of messages. {USAGE}"))?;
-                }
+                Some(("trace", "on")) => trace::start(),
+                Some(("messages", count)) => options.messages = number(count)?,
+                Some(("cycles", count)) => options.length.cycles = number(count)?,
+                Some(("interrupts", count)) => options.length.interrupts = number(count)?,
                 Some(("service", name)) => options.service = Some(name),
+                Some(("fail", text)) => faults::of_a_name(text)?,
+                Some(("fail-nth", text)) => faults::of_a_place(text)?,
                 _ => return Err(format!("{word:?} means nothing here. {USAGE}")),
             }
         }
@@ -51,6 +61,11 @@ impl<'a> Options<'a> {
     const fn choice(&self) -> Choice {
         Choice { kind: self.kind, irql: 5, processor: 1, messages: self.messages }
     }
+}
+
+/// A number of something.
+fn number<T: FromStr>(word: &str) -> Result<T, String> {
+    word.parse().map_err(|_| format!("{word:?} is no number. {USAGE}"))
 }
 
 /// Does what the command line says.
@@ -80,6 +95,8 @@ pub(crate) fn run(line: &str, image: Option<Result<Image, LoadError>>) -> Outcom
         "demo" => scenario::demo(image, options.choice()),
         "messages" => scenario::messages(image, options.choice()),
         "run" => scenario::run(image, options.choice()),
+        "failures" => scenario::failures(image, options.choice()),
+        "soak" => scenario::soak(image, options.length),
         "test" => {
             let name = options.name.unwrap_or_default();
             let test = scenario::tests().find(|test| test.name == name);

@@ -5,16 +5,16 @@ use alloc::boxed::Box;
 use core::fmt;
 use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
+use wdm_interrupt_model::Report;
 use wdm_interrupt_model::hal::{Event, Hal, InterruptState, Source, Threads};
 use wdm_interrupt_model::nt::{PDEVICE_OBJECT, PIO_WORKITEM};
-use wdm_interrupt_model::{Report, Rule};
 use x86_64::instructions::interrupts;
 
 use crate::io::device;
 use crate::kernel::EXECUTIVE;
 use crate::pnp::routes;
 use crate::sync::Lock;
-use crate::{apic, irql, processor, smp, threads, time};
+use crate::{apic, irql, processor, smp, threads, time, trace};
 
 /// The hardware.
 #[derive(Debug, Clone, Copy)]
@@ -159,15 +159,13 @@ pub(crate) fn served(vector: u8, again: bool) {
 
 /// Ends the run: a device interrupts for ever.
 pub(crate) fn storm(vector: u32) -> ! {
-    BedHal.violation(&Report {
-        rule: Rule::Storm,
-        call: "a service routine",
-        processor: processor::current().number(),
-        irql: irql::current(),
-        detail: format_args!(
+    EXECUTIVE.storm(
+        vector,
+        "a service routine",
+        format_args!(
             "vector {vector:#x} was there again {STORM} times as soon as it had been served"
         ),
-    })
+    )
 }
 
 impl Threads for BedHal {
@@ -280,12 +278,12 @@ impl Hal for BedHal {
     fn violation(&self, report: &Report<'_>) -> ! {
         // The executive counts threads as processors; a person wants the one that there is.
         let processor = processor::current().number();
-        let Report { rule, call, irql, detail, .. } = *report;
-        let report = Report { rule, call, processor, irql, detail };
+        let report = Report { processor, ..*report };
         crate::stop!("\n{report}")
     }
 
     fn trace(&self, event: &Event) {
+        trace::record(*event);
         let processor = processor::current();
         match *event {
             Event::IsrEntered { vector, message, irql } => {

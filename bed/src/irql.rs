@@ -2,6 +2,10 @@
 
 use core::arch::asm;
 
+use wdm_interrupt_model::hal::Event;
+
+use crate::trace;
+
 /// Wakes an idle processor: class 1, below everything a driver sees except `PASSIVE_LEVEL`.
 ///
 /// Vectors under 32 are exceptions, so this class shares the lowest usable vectors with class 2; the
@@ -26,6 +30,17 @@ pub(crate) fn current() -> u8 {
 /// Sets the current processor's IRQL. What a lower one makes deliverable arrives at once, if
 /// interrupts are on.
 pub(crate) fn set(irql: u8) {
+    let from = trace::is_on().then(current);
+    if let Some(from) = from.filter(|from| irql < *from) {
+        trace::record(Event::Irql { from, to: irql });
+    }
+    write(irql);
+    if let Some(from) = from.filter(|from| irql > *from) {
+        trace::record(Event::Irql { from, to: irql });
+    }
+}
+
+fn write(irql: u8) {
     let class = u64::from(irql);
     // SAFETY: a class of 0 to 15; memory accesses must not move across it, so no `nomem`.
     unsafe { asm!("mov cr8, {}", in(reg) class, options(nostack, preserves_flags)) };

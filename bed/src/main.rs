@@ -19,6 +19,7 @@ mod apic;
 mod boot;
 mod command;
 mod exports;
+mod faults;
 mod hal;
 mod heap;
 mod image;
@@ -37,6 +38,7 @@ mod sync;
 mod tables;
 mod threads;
 mod time;
+mod trace;
 mod trap;
 mod verify;
 

@@ -15,6 +15,7 @@ pub(crate) enum Outcome {
 
 /// Ends the run.
 pub(crate) fn exit(outcome: Outcome) -> ! {
+    crate::trace::send();
     let code: u32 = match outcome {
         Outcome::Success => 0x10,
         Outcome::Failure => 0x11,

@@ -113,6 +113,21 @@ pub(crate) fn relax_passive() {
     core::hint::spin_loop();
 }
 
+/// One turn of a long wait: as [`relax_passive`], and if there is nothing else to do the processor sleeps
+/// for a moment, or until it is interrupted. The host has fewer processors than the machine.
+pub(crate) fn nap() {
+    const MOMENT_US: u32 = 100;
+    relax_passive();
+    x86_64::instructions::interrupts::disable();
+    if threads::is_something_to_do() {
+        x86_64::instructions::interrupts::enable();
+        return;
+    }
+    apic::set_timer(irql::WAKE_VECTOR, MOMENT_US);
+    x86_64::instructions::interrupts::enable_and_hlt();
+    apic::set_timer(irql::WAKE_VECTOR, 0);
+}
+
 /// Something that runs on another processor.
 #[derive(Debug, Clone)]
 pub(crate) struct Running(Arc<AtomicBool>);

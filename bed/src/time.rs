@@ -27,6 +27,11 @@ pub(crate) fn hundreds_of_nanoseconds() -> u64 {
     now() / (frequency() / 10_000_000).max(1)
 }
 
+/// A distance of the counter in nanoseconds.
+pub(crate) fn nanoseconds(ticks: u64) -> u64 {
+    (u128::from(ticks) * 1_000_000_000 / u128::from(frequency().max(1))) as u64
+}
+
 /// The counter's distance for so many microseconds.
 pub(crate) fn microseconds(count: u64) -> u64 {
     count * (frequency() / 1_000_000).max(1)

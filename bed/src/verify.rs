@@ -49,7 +49,7 @@ rules! {
 /// Ends the run with the rule that was broken, the call, and the processor.
 pub(crate) fn broken(rule: Rule, call: &str, detail: fmt::Arguments<'_>) -> ! {
     crate::stop!(
-        "\n{} broken in {call} on processor {} at IRQL {}: {detail}. The rule: {}",
+        "\n{} broken in {call} on processor {} at IRQL {}: {detail}\n  the rule: {}",
         rule.name(),
         processor::current().number(),
         irql::current(),

@@ -9,6 +9,7 @@
 //! Its own locks are spin locks with interrupts off, held for a few lines each and never while a
 //! driver's code runs. A service routine can thus call what is legal for it.
 
+mod breach;
 mod chain;
 mod connect;
 mod connection;
@@ -17,8 +18,10 @@ mod dpc;
 mod dpc_queue;
 mod event;
 mod fault;
+mod held;
 mod irql;
 mod leftovers;
+mod legal;
 mod lock;
 mod locked;
 mod object;
@@ -38,17 +41,20 @@ use core::{
     sync::atomic::{AtomicBool, AtomicUsize},
 };
 
-use self::{chain::Chains, connection::Registry, fault::Injected, locked::Locked, pool::Pool};
+use self::{
+    breach::Breach, dpc_queue::DpcQueues, held::HeldLocks, locked::Turnstile, work::WorkItems,
+};
+use self::{chain::Chains, connection::Registry, fault::Faults, locked::Locked, pool::Pool};
 pub use self::{
     connection::Assigned,
-    fault::{Call, Fault},
+    fault::{CANNOT_FAIL, Call, FallibleCall, Fault, UnknownCall},
     leftovers::{Leftovers, PoolLeft},
+    pool::PoolUse,
 };
-use self::{dpc_queue::DpcQueues, lock::HeldLocks, locked::Turnstile, work::WorkItems};
 use crate::{
     hal::Hal,
     nt::{NTSTATUS, ULONG, ULONG_PTR},
-    report::{Report, Rule},
+    report::Rule,
 };
 
 /// The kernel, as far as interrupts go. See the [module](self).
@@ -58,7 +64,7 @@ pub struct Executive<H: Hal> {
     dispatch: Locked<Dispatch>,
     registry: Locked<Registry>,
     pool: Locked<Pool>,
-    faults: Locked<Vec<Injected>>,
+    faults: Locked<Faults>,
     work: Locked<WorkItems>,
     /// The addresses of the events that threads wait for.
     waits: Locked<Vec<usize>>,
@@ -97,7 +103,7 @@ impl<H: Hal> Executive<H> {
             }),
             registry: Locked::new(Registry::new()),
             pool: Locked::new(Pool::new()),
-            faults: Locked::new(Vec::new()),
+            faults: Locked::new(Faults::new()),
             work: Locked::new(WorkItems::new()),
             waits: Locked::new(Vec::new()),
             wiring: Turnstile::new(),
@@ -113,29 +119,8 @@ impl<H: Hal> Executive<H> {
 
     /// `KeBugCheckEx`: ends in [`Hal::violation`] as [`Rule::BugCheck`].
     pub fn ke_bug_check_ex(&self, code: ULONG, parameters: [ULONG_PTR; 4]) -> ! {
-        let [first, second, third, fourth] = parameters;
-        self.violate(
-            Rule::BugCheck,
-            "KeBugCheckEx",
-            format_args!("{code:#x} ({first:#x}, {second:#x}, {third:#x}, {fourth:#x})"),
-        )
-    }
-
-    fn violate(&self, rule: Rule, call: &str, detail: fmt::Arguments<'_>) -> ! {
-        self.hal.violation(&Report {
-            rule,
-            call,
-            processor: self.hal.processor(),
-            irql: self.hal.irql(),
-            detail,
-        })
-    }
-
-    fn require_irql(&self, rule: Rule, call: &str, highest: u32) {
-        let irql = self.hal.irql();
-        if u32::from(irql) > highest {
-            self.violate(rule, call, format_args!("called at IRQL {irql}"));
-        }
+        let breach = Breach::new(Rule::BugCheck, "KeBugCheckEx").stops(code, parameters);
+        self.violate(breach, format_args!("the driver brings the system down with {code:#x}"))
     }
 }
 

@@ -6,15 +6,15 @@
 use core::fmt;
 
 use crate::{
-    nt::{PDEVICE_OBJECT, PIO_WORKITEM},
+    nt::{NTSTATUS, PDEVICE_OBJECT, PIO_WORKITEM},
     report::Report,
 };
 
 /// What a HAL gives the executive.
 ///
 /// The executive calls it from any processor at any IRQL, and never while it holds a lock of its
-/// own, save for [`processor`](Self::processor), [`pause`](Self::pause) and the two that keep
-/// interrupts off.
+/// own, save for [`processor`](Self::processor), [`pause`](Self::pause), [`trace`](Self::trace) of
+/// what was queued, and the two that keep interrupts off.
 ///
 /// The executive allocates from the global allocator at up to `DISPATCH_LEVEL`, some of it with
 /// interrupts off, and never on the way from an interrupt to a service routine and back. So an
@@ -110,7 +110,11 @@ pub trait Hal: Sync {
     /// A rule of the contract was broken. It does not return: the host unwinds, the bed stops.
     fn violation(&self, report: &Report<'_>) -> !;
 
-    /// Told what happens, as it happens. Nothing may be called from here.
+    /// Told what happens, as it happens: on the way to a service routine and back, too, so it is
+    /// quick where nobody wants to know. Nothing may be called from here.
+    ///
+    /// That something was queued is told before it can run, with interrupts off and under a lock of
+    /// the executive's. A [`Recorder`](crate::trace::Recorder) keeps events without a lock of its own.
     fn trace(&self, event: &Event) {
         let _ = event;
     }
@@ -123,6 +127,13 @@ pub trait Threads: Hal {
 
     /// One turn of a thread's wait, at `APC_LEVEL` at most: others run meanwhile.
     fn block(&self);
+
+    /// As [`block`](Self::block), of a wait that ends at this [time](Self::time), if it has one to
+    /// end at.
+    fn block_until(&self, end: Option<u64>) {
+        let _ = end;
+        self.block();
+    }
 
     /// For so long, in units of 100 ns, a wait without a timeout may last.
     fn patience(&self) -> u64 {
@@ -169,9 +180,25 @@ pub enum Source {
 }
 
 /// What happened, for [`Hal::trace`].
+///
+/// What is entered is left by the same thread, unless a broken rule ends it; in between it may enter
+/// other things, and leave them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum Event {
+    /// `IoConnectInterruptEx` was called.
+    ConnectEntered {
+        /// The Version that was asked for.
+        version: u32,
+    },
+    /// `IoConnectInterruptEx` returns.
+    ConnectLeft {
+        /// The Version that it returns.
+        version: u32,
+        /// The status that it returns.
+        status: NTSTATUS,
+    },
     /// A service routine can be reached.
     Connected {
         /// Its vector.
@@ -184,6 +211,23 @@ pub enum Event {
     /// A service routine can be reached no more.
     Disconnected {
         /// Its vector.
+        vector: u32,
+    },
+    /// `IoDisconnectInterruptEx` was called.
+    DisconnectEntered {
+        /// The Version that it was given.
+        version: u32,
+    },
+    /// `IoDisconnectInterruptEx` returns.
+    DisconnectLeft,
+    /// `IoReportInterruptActive`: the service routines of a vector are called again.
+    ReportedActive {
+        /// The vector.
+        vector: u32,
+    },
+    /// `IoReportInterruptInactive`: the service routines of a vector are called no more.
+    ReportedInactive {
+        /// The vector.
         vector: u32,
     },
     /// A service routine is about to be called.
@@ -202,12 +246,29 @@ pub enum Event {
         /// What it returned.
         claimed: bool,
     },
-    /// `KeSynchronizeExecution` is about to call its routine.
-    Synchronize {
+    /// `KeSynchronizeExecution` has the interrupt's lock, and is about to call its routine.
+    SynchronizeEntered {
         /// The vector of the interrupt object.
         vector: u32,
         /// The IRQL the routine is called at.
         irql: u8,
+    },
+    /// The routine that `KeSynchronizeExecution` called returned.
+    SynchronizeLeft {
+        /// The vector of the interrupt object.
+        vector: u32,
+    },
+    /// `KeAcquireInterruptSpinLock` has the interrupt's lock.
+    InterruptLockAcquired {
+        /// The vector of the interrupt object.
+        vector: u32,
+        /// The IRQL it is held at.
+        irql: u8,
+    },
+    /// `KeReleaseInterruptSpinLock` gives the interrupt's lock back.
+    InterruptLockReleased {
+        /// The vector of the interrupt object.
+        vector: u32,
     },
     /// A DPC was queued.
     DpcQueued {
@@ -215,9 +276,18 @@ pub enum Event {
         dpc: usize,
         /// The processor that is to run it.
         processor: usize,
+        /// Whether it will run at `PASSIVE_LEVEL`, in a thread.
+        threaded: bool,
+        /// Tells this time from all other times that a DPC was queued.
+        sequence: u64,
     },
     /// A DPC was found to be queued already.
     DpcCoalesced {
+        /// The address of its KDPC.
+        dpc: usize,
+    },
+    /// A DPC was taken off its queue by `KeRemoveQueueDpc`, and will not run.
+    DpcRemoved {
         /// The address of its KDPC.
         dpc: usize,
     },
@@ -227,10 +297,55 @@ pub enum Event {
         dpc: usize,
         /// The processor in whose queue it was.
         processor: usize,
+        /// Whether it runs at `PASSIVE_LEVEL`, in a thread.
+        threaded: bool,
+        /// That of the [`DpcQueued`](Self::DpcQueued) that it was queued by.
+        sequence: u64,
     },
     /// A deferred routine returned.
     DpcLeft {
         /// The address of its KDPC.
         dpc: usize,
+    },
+    /// `KeFlushQueuedDpcs` begins to wait.
+    FlushEntered,
+    /// `KeFlushQueuedDpcs` returns.
+    FlushLeft,
+    /// A work item was queued.
+    WorkItemQueued {
+        /// The work item.
+        item: usize,
+    },
+    /// The routine of a work item is about to be called.
+    WorkItemEntered {
+        /// The work item.
+        item: usize,
+    },
+    /// The routine of a work item returned.
+    WorkItemLeft {
+        /// The work item.
+        item: usize,
+    },
+    /// The processor's IRQL is another: recorded after it was raised, and before it is lowered, for
+    /// then what waited comes at once. Only the HAL knows of every change, so it tells itself; the
+    /// executive does not.
+    Irql {
+        /// What it was.
+        from: u8,
+        /// What it is, or is about to be.
+        to: u8,
+    },
+    /// A driver's dispatch routine is about to be called. The executive has no I/O manager, so this
+    /// is told by the HAL that has one.
+    RequestEntered {
+        /// The major function.
+        major: u8,
+        /// The minor function.
+        minor: u8,
+    },
+    /// A driver's dispatch routine returned.
+    RequestLeft {
+        /// The status that it returned.
+        status: NTSTATUS,
     },
 }

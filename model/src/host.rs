@@ -8,6 +8,10 @@
 //! Nothing here is preempted. Interrupts from other processors, and DPCs, come in wherever the
 //! kernel is called and wherever IRQL is lowered.
 //!
+//! That is so in free running, where the host's scheduler decides who gets how far. In a test that
+//! [explores](Explore) a seed decides: at each kernel call, and at many other points, another
+//! processor may go on, and a seed that fails does so again.
+//!
 //! What the system does at `PASSIVE_LEVEL` it does in threads of its own, while all others run on:
 //! work items, threaded DPCs, and the service routines of passive interrupts.
 //! [`Machine::settle`] waits until they are through. A test starts more of the kind with
@@ -20,21 +24,33 @@
 //! end within 30 seconds is a broken rule, whose report says who waits.
 
 mod builder;
+mod chooser;
 mod device;
+mod explore;
 mod hal;
 pub mod kernel;
+mod log;
 mod machine;
 mod mutex;
 mod objects;
+mod points;
 mod processor;
+mod registers;
 mod requests;
 mod resources;
+mod schedule;
+mod scope;
 mod threads;
 mod vectors;
+mod violation;
 
 pub use self::{
     builder::DeviceBuilder,
     device::{Delivery, Device},
+    explore::{Explore, Failure},
     hal::HostHal,
-    machine::{Entered, Machine, Scope},
+    machine::{Entered, Machine},
+    registers::{Registers, point},
+    scope::Scope,
+    violation::Violation,
 };

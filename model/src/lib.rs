@@ -66,8 +66,9 @@
 //! ```
 //!
 //! Without the disconnect, the last line would have panicked with
-//! `LeftBehind broken: left behind: vector 0x90 connected`; with
-//! it twice, the second would have with `InterruptObject broken in IoDisconnectInterruptEx …`.
+//! `LeftBehind broken in the end of the run …: left behind: vector 0x90 connected`; with it twice, the
+//! second would have with `InterruptObject broken in IoDisconnectInterruptEx …: the connection context
+//! is a freed interrupt object …, was vector 0x90`.
 
 #![cfg_attr(not(feature = "std"), no_std)]
 
@@ -79,5 +80,6 @@ pub mod hal;
 pub mod host;
 pub mod nt;
 pub mod report;
+pub mod trace;
 
-pub use report::{Report, Rule};
+pub use report::{BugCheck, Report, Rule};

@@ -1,6 +1,8 @@
 //! The life of a deferred half.
 
-use core::sync::atomic::{AtomicU8, Ordering};
+use core::sync::atomic::Ordering;
+
+use crate::nt::AtomicU8;
 
 /// Connecting, Running, Closed: whether user code of a deferred half may run.
 ///
@@ -23,7 +25,11 @@ const CLOSED: u8 = 3;
 
 impl Life {
     /// A life that begins: Connecting.
-    pub(super) const fn new() -> Self {
+    #[cfg_attr(
+        not(wdm_interrupt_loom),
+        expect(clippy::missing_const_for_fn, reason = "an atomic of loom's is not made in one")
+    )]
+    pub(super) fn new() -> Self {
         Self(AtomicU8::new(CONNECTING))
     }
 
@@ -35,8 +41,10 @@ impl Life {
     pub(super) fn may_run(&self) -> bool {
         // One step decides and leaves the mark. Were they two, `open` could come between them and
         // the parked DPC would be lost.
+        // The mark is a release, because whoever finds it asks for another run: were it seen before
+        // this run's own beginning, the work item would still look queued, and nobody would run it.
         let before =
-            self.0.compare_exchange(CONNECTING, PARKED, Ordering::Acquire, Ordering::Acquire);
+            self.0.compare_exchange(CONNECTING, PARKED, Ordering::AcqRel, Ordering::Acquire);
         before == Err(RUNNING)
     }
 

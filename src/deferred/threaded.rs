@@ -3,7 +3,7 @@
 use core::cell::UnsafeCell;
 use core::fmt;
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use core::sync::atomic::Ordering;
 
 use super::dpc::Settings;
 use super::life::Life;
@@ -11,6 +11,7 @@ use super::{
     Deferred, DeferredHandler, DeferredKind, DpcImportance, Home, ProcessorNumber, current_thread,
     sealed,
 };
+use crate::nt::{AtomicU8, AtomicUsize};
 use crate::{nt, routine};
 
 /// A deferred half that a threaded DPC runs: a `T`, which is a [`DeferredHandler`].
@@ -127,7 +128,11 @@ const RUNNING: u8 = 1;
 const AGAIN: u8 = 2;
 
 impl Turn {
-    const fn new() -> Self {
+    #[cfg_attr(
+        not(wdm_interrupt_loom),
+        expect(clippy::missing_const_for_fn, reason = "an atomic of loom's is not made in one")
+    )]
+    fn new() -> Self {
         Self { state: AtomicU8::new(IDLE), thread: AtomicUsize::new(0) }
     }
 

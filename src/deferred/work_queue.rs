@@ -3,10 +3,10 @@
 use core::cell::UnsafeCell;
 use core::mem::MaybeUninit;
 use core::ptr::{self, NonNull};
-use core::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use core::sync::atomic::Ordering;
 
 use super::{FunctionDevice, current_thread};
-use crate::nt;
+use crate::nt::{self, AtomicU8, AtomicUsize};
 
 /// A work item of the kernel's, and what is known of it: idle, queued, running, and whether it is
 /// to run again.

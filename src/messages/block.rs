@@ -3,7 +3,7 @@
 use core::alloc::Layout;
 use core::cell::UnsafeCell;
 use core::ptr::{self, NonNull};
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::Ordering;
 
 use super::MessageHalf;
 use super::halves::MessageHalves;
@@ -12,6 +12,7 @@ use crate::deferred::sealed::Parts;
 use crate::deferred::{Home, SharedHome};
 use crate::handler::{Interrupt, InterruptHandler, MessageId, Serviced, Source, Switch};
 use crate::link::{LinkCell, Way};
+use crate::nt::AtomicU32;
 use crate::teardown::Body;
 use crate::{nt, pool};
 

@@ -4,7 +4,7 @@ use core::alloc::Layout;
 use core::cell::UnsafeCell;
 use core::marker::PhantomData;
 use core::ptr::{self, NonNull};
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::Ordering;
 
 use super::PassiveHalf;
 use super::handler::{PassiveInterrupt, PassiveInterruptHandler};
@@ -13,6 +13,7 @@ use super::sealed::Parts;
 use crate::connection::Connection;
 use crate::handler::{MessageId, Serviced};
 use crate::irql::Irql;
+use crate::nt::AtomicU32;
 use crate::resource::InterruptResource;
 use crate::teardown::Body;
 use crate::{nt, pool, routine};

@@ -2,10 +2,10 @@
 
 use core::cell::UnsafeCell;
 use core::mem::MaybeUninit;
-use core::sync::atomic::{AtomicUsize, Ordering};
+use core::sync::atomic::Ordering;
 
 use crate::deferred::{KERNEL_MODE, current_thread, wait_for};
-use crate::nt;
+use crate::nt::{self, AtomicUsize};
 
 /// A lock made of a synchronization event, which knows who holds it.
 ///
@@ -22,7 +22,11 @@ pub(crate) struct WaitLock {
 
 impl WaitLock {
     /// [`initialise`](Self::initialise) follows.
-    pub(super) const fn new() -> Self {
+    #[cfg_attr(
+        not(wdm_interrupt_loom),
+        expect(clippy::missing_const_for_fn, reason = "an atomic of loom's is not made in one")
+    )]
+    pub(super) fn new() -> Self {
         Self { free: UnsafeCell::new(MaybeUninit::zeroed()), holder: AtomicUsize::new(0) }
     }
 

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use wdm_interrupt::{
     ConnectEachError, ConnectErrorKind, Deferred, DeferredHandler, EachMessage, Interrupt,
-    InterruptHandler, Irql, MessageRegistration, Serviced, SharedDeferred, SharedDeferredHandler,
-    SharedDpc, ThreadedDpc,
+    InterruptHandler, Irql, MessageRegistration, ProcessorNumber, Serviced, SharedDeferred,
+    SharedDeferredHandler, SharedDpc, ThreadedDpc,
 };
 use wdm_interrupt_model::executive::{Call, Fault};
 use wdm_interrupt_model::hal::Event;
@@ -149,6 +149,25 @@ fn one_dpc_can_serve_all_messages() {
 }
 
 #[test]
+fn the_dpc_for_all_runs_on_its_target_processor() {
+    let machine = Machine::new(3).enter();
+    let device = machine.device().messages(2).build();
+    let target = ProcessorNumber { group: 0, number: 2 };
+    let registration = EachMessage::new(physical_device(&device), 2)
+        .deferred(SharedDpc::new(Collecting::default()).target(target))
+        .connect(|_| Counting::default())
+        .unwrap();
+    device.raise_on(1, 0);
+    drop(registration);
+    let entered = |event: &Event| match *event {
+        Event::DpcEntered { processor, .. } => Some(processor),
+        _ => None,
+    };
+    let processors: Vec<_> = machine.events().iter().filter_map(entered).collect();
+    assert_eq!(processors, [2]);
+}
+
+#[test]
 fn the_dpc_for_all_sees_the_connected_messages_only() {
     let machine = Machine::new(1).enter();
     let device = machine.device().messages(4).assigned_messages(2).build();
@@ -187,6 +206,19 @@ fn the_dpc_for_all_comes_back_when_connecting_fails() {
     assert_eq!(halves.shared().runs.load(Ordering::Relaxed), 0);
     let events = [0, 1].map(|index| halves.handler(index).unwrap().events);
     assert_eq!((events, machine.left_behind().dpcs), ([1, 1], 0));
+}
+
+#[test]
+fn a_dpc_for_all_that_a_message_queues_during_the_disconnect_is_not_let_in() {
+    let machine = Machine::new(1).enter();
+    let device = machine.device().messages(3).build();
+    let registration = connect_collecting(&device);
+    // Not held back: it runs while the disconnect has not returned.
+    machine.interrupt_during_disconnect(true);
+    let (half, handlers) = registration.disconnect().unwrap().into_inner();
+    assert!(machine.events().iter().any(|event| matches!(event, Event::DpcEntered { .. })));
+    assert_eq!(half.runs.into_inner(), 0);
+    assert!(handlers.into_iter().all(|(handler, ())| handler.events == 1));
 }
 
 #[test]

@@ -43,7 +43,8 @@ fn what_was_claimed_is_completed_while_connected() {
     }
     // All DPCs end, and nobody synchronises any more, before the first message is disconnected.
     let (disconnected, _) = places(&machine, |event| matches!(event, Event::Disconnected { .. }));
-    let (_, synchronized) = places(&machine, |event| matches!(event, Event::Synchronize { .. }));
+    let (_, synchronized) =
+        places(&machine, |event| matches!(event, Event::SynchronizeEntered { .. }));
     let (_, deferred) = places(&machine, |event| matches!(event, Event::DpcLeft { .. }));
     assert!(deferred < synchronized && synchronized < disconnected, "{:?}", machine.events());
 }

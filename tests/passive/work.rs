@@ -1,14 +1,32 @@
 //! The work item, which the ISR queues itself.
 
 use std::sync::Mutex;
+use std::time::Duration;
 
 use wdm_interrupt::{Irql, PassiveLineBased, Work, WorkItem};
+use wdm_interrupt_model::executive::{Call, Fault};
+use wdm_interrupt_model::hal::Event;
 use wdm_interrupt_model::host::{Delivery, Machine};
+use wdm_interrupt_model::nt;
 
 use crate::common::physical_device;
 use crate::counter::{Census, function_device, shared};
 use crate::gate::Gate;
 use crate::{Counter, Working, at_irql, panic_of};
+
+/// Does something that work items are queued in, and holds them back until it would be through if it did not wait.
+fn while_work_is_held<R>(machine: &Machine, act: impl FnOnce() -> R) -> R {
+    machine.hold_work_items(true);
+    machine.scope(|scope| {
+        scope.spawn_system_thread(|| {
+            let queued = |event: &Event| matches!(event, Event::WorkItemQueued { .. });
+            machine.wait_until(|| machine.events().iter().any(queued));
+            std::thread::sleep(Duration::from_millis(20));
+            machine.hold_work_items(false);
+        });
+        act()
+    })
+}
 
 #[test]
 fn the_isr_queues_work_which_synchronizes_and_may_wait() {
@@ -68,6 +86,40 @@ fn work_that_an_early_passive_isr_asks_for_waits_and_what_a_late_one_asks_for_is
     assert_eq!(*taken.lock().unwrap(), [1]);
     let (handler, _work) = registration.disconnect().unwrap();
     assert_eq!((handler.events, taken.lock().unwrap().len()), (1, 1));
+}
+
+#[test]
+fn the_teardown_waits_for_work_that_a_late_passive_isr_asked_for_to_be_over() {
+    let machine = Machine::new(1).enter();
+    let device = machine.device().passive_line().build();
+    let census: &Census = shared();
+    let registration = PassiveLineBased::new(physical_device(&device))
+        .deferred(WorkItem::new(
+            function_device(&device),
+            Working(|_: &Work<'_, Counter>| drop(census.enter())),
+        ))
+        .connect(Counter::default())
+        .unwrap();
+    machine.interrupt_during_disconnect(true);
+    let (handler, _work) = while_work_is_held(&machine, || registration.disconnect().unwrap());
+    assert_eq!((handler.events, census.runs(), device.references()), (1, 0, 0));
+}
+
+#[test]
+fn a_connect_in_vain_waits_for_work_that_an_early_passive_isr_asked_for_to_be_over() {
+    let machine = Machine::new(1).enter();
+    let device = machine.device().passive_line().build();
+    let census: &Census = shared();
+    let request = PassiveLineBased::new(physical_device(&device)).deferred(WorkItem::new(
+        function_device(&device),
+        Working(|_: &Work<'_, Counter>| drop(census.enter())),
+    ));
+    machine.interrupt_during_connect(true);
+    let fault = Fault::StatusAfterService(nt::STATUS_NOT_FOUND);
+    machine.fail(Call::IoConnectInterruptEx, 0, fault);
+    let error = while_work_is_held(&machine, || request.connect(Counter::default()).unwrap_err());
+    let (handler, _work) = error.into_halves();
+    assert_eq!((handler.events, census.runs(), device.references()), (1, 0, 0));
 }
 
 #[test]

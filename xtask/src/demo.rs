@@ -1,39 +1,44 @@
 //! The demo: the same driver, booted with a message and with a line.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use wdm_interrupt_model::trace::Trace;
 
 use crate::driver::Profile;
 use crate::layout::Layout;
 use crate::qemu::{Interrupt, Machine};
-use crate::{bed, driver, qemu, setup};
+use crate::{bed, driver, qemu, setup, trace};
 
 /// Sets up, builds, boots twice, and says whether all was as it must be.
-pub(crate) fn run(layout: &Layout) -> Result<bool> {
+///
+/// What happened is written to `trace`, if there is to be one.
+pub(crate) fn run(layout: &Layout, trace: Option<&Path>) -> Result<bool> {
     let begun = Instant::now();
     let host = setup::run(layout)?;
     let built = driver::build(layout, &host, &layout.sample(), Profile::Release)?;
     let bed = bed::build(layout, &host)?;
     let ready = begun.elapsed();
     let mut verdicts = Vec::new();
+    let mut traces = Vec::new();
     for interrupt in [Interrupt::Message, Interrupt::Line] {
         println!();
         println!("=== edu.sys, given a {interrupt} ===");
-        let machine = Machine::with_edu(1, interrupt);
+        let machine =
+            Machine { trace: trace.map(Path::to_path_buf), ..Machine::with_edu(1, interrupt) };
         let command = format!("demo interrupt={interrupt}");
         let boot = qemu::boot(&bed, &built.drivers[0], &machine, &command, |line| {
             println!("{}", line.text);
         })?;
-        if !boot.passed() {
+        let (passed, driver_reached) = (boot.passed(), boot.driver_reached());
+        if !passed {
             println!("{}", boot.ending());
         }
-        verdicts.push(Verdict {
-            interrupt,
-            passed: boot.passed(),
-            driver_reached: boot.driver_reached(),
-            took: boot.took,
-        });
+        if let Some(trace) = boot.trace {
+            traces.push(Trace { name: format!("edu.sys, given a {interrupt}"), ..trace });
+        }
+        verdicts.push(Verdict { interrupt, passed, driver_reached, took: boot.took });
     }
     println!();
     for verdict in &verdicts {
@@ -44,6 +49,9 @@ pub(crate) fn run(layout: &Layout) -> Result<bool> {
         ready.as_secs_f64(),
         begun.elapsed().as_secs_f64()
     );
+    if let Some(file) = trace {
+        trace::write(&traces, file)?;
+    }
     println!("{}", conclusion(&verdicts));
     Ok(verdicts.iter().all(|verdict| verdict.passed))
 }

@@ -14,16 +14,20 @@
 mod bed;
 mod demo;
 mod driver;
+mod fuzz;
 mod kit;
 mod layout;
 mod llvm;
+mod mutants;
 mod packages;
 mod progress;
 mod qemu;
 mod setup;
+mod soak;
 mod test;
 mod text;
 mod toolchain;
+mod trace;
 mod vendor;
 
 use std::path::PathBuf;
@@ -31,8 +35,11 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use wdm_interrupt_model::trace::Trace;
+
 use crate::driver::Profile;
 use crate::layout::Layout;
+use crate::mutants::Mutants;
 use crate::qemu::{Boot, Interrupt, Machine};
 
 /// Builds Windows drivers in Rust on Linux and boots them on the test bed.
@@ -64,11 +71,36 @@ enum Command {
         machine: Machine,
     },
     /// Sets up, builds the sample driver, and shows it serving real interrupts.
-    Demo,
+    Demo {
+        /// Writes what happened to this file, for ui.perfetto.dev, and a picture of it beside it.
+        #[arg(long, value_name = "FILE")]
+        trace: Option<PathBuf>,
+    },
+    /// Changes the library in one place at a time, and looks whether a test notices. Takes about an hour.
+    Mutants(Mutants),
+    /// Connects and disconnects a driver thousands of times while its device interrupts on four processors.
+    Soak {
+        #[command(flatten)]
+        length: soak::Length,
+        /// After how many seconds the machine is stopped.
+        #[arg(long, default_value_t = 3600)]
+        seconds: u64,
+    },
+    /// Feeds the library with arbitrary inputs, and looks whether one of them shows a mistake.
+    Fuzz {
+        #[command(flatten)]
+        wanted: fuzz::Wanted,
+    },
+    /// Explores more orders of the library's threads than the tests do. One preemption more takes about ten times as
+    /// long: minutes.
+    Loom {
+        #[command(flatten)]
+        wanted: test::loom::Wanted,
+    },
     /// Runs all tests: formatting, lints, the host's, the drivers', the test bed's.
     Test {
-        /// Runs those only whose name has this in it, or a group: format, lint, host, sanitizer, repository, inf,
-        /// driver, bed.
+        /// Runs those only whose name has this in it, or a group: format, lint, host, sanitizer, fuzz, loom,
+        /// repository, inf, driver, bed.
         filter: Option<String>,
     },
 }
@@ -83,7 +115,11 @@ fn main() -> ExitCode {
         }),
         Command::Build { path, debug } => build(&layout, &path, Profile::from_debug_flag(debug)),
         Command::Run { driver, machine } => run(&layout, &driver, &machine),
-        Command::Demo => demo::run(&layout),
+        Command::Demo { trace } => demo::run(&layout, trace.as_deref()),
+        Command::Mutants(wanted) => mutants::run(&layout, &wanted),
+        Command::Soak { length, seconds } => soak::run(&layout, length, seconds),
+        Command::Fuzz { wanted } => fuzz::run(&layout, &wanted),
+        Command::Loom { wanted } => test::loom::explore(&layout, &wanted),
         Command::Test { filter } => test::run(&layout, filter.as_deref()),
     };
     match outcome {
@@ -113,6 +149,10 @@ fn run(layout: &Layout, driver: &std::path::Path, machine: &Machine) -> anyhow::
     let boot = qemu::boot(&bed, driver, machine, &machine.run_command(), |line| {
         println!("{}", line.text);
     })?;
+    if let (Some(file), Some(trace)) = (&machine.trace, &boot.trace) {
+        let name = format!("{}: {}", file_name(driver), machine.play);
+        trace::write(&[Trace { name, ..trace.clone() }], file)?;
+    }
     if !boot.passed() {
         eprintln!("error: {}", boot.ending());
     }
@@ -122,6 +162,10 @@ fn run(layout: &Layout, driver: &std::path::Path, machine: &Machine) -> anyhow::
         );
     }
     Ok(boot.passed())
+}
+
+fn file_name(path: &std::path::Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 /// Whether the bed could not give the device a message, which is what it gets if nothing else is asked for.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io::{BufRead, BufReader, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
@@ -11,7 +11,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 
+use wdm_interrupt_model::trace::Trace;
+
 use crate::packages::QEMU;
+use crate::trace::Channel;
 
 /// What QEMU's isa-debug-exit makes of the value that the bed writes on success.
 const PASSED: i32 = (0x10 << 1) | 1;
@@ -73,6 +76,9 @@ pub(crate) struct Machine {
     /// The name of the service that the driver is started as, if not its own.
     #[arg(long)]
     pub(crate) service: Option<String>,
+    /// Writes what happened to this file, for ui.perfetto.dev, and a picture of it beside it.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) trace: Option<PathBuf>,
 }
 
 impl Machine {
@@ -92,6 +98,7 @@ impl Machine {
             play: "run".to_owned(),
             seconds: 120,
             service: None,
+            trace: None,
         }
     }
 
@@ -140,6 +147,8 @@ pub(crate) struct Printed {
 pub(crate) struct Boot {
     pub(crate) lines: Vec<Printed>,
     pub(crate) took: Duration,
+    /// What was recorded, if it was to be.
+    pub(crate) trace: Option<Trace>,
     end: End,
 }
 
@@ -224,12 +233,16 @@ pub(crate) fn boot(
         .args(["-nodefaults", "-display", "none", "-no-reboot", "-serial", "stdio"])
         .args(["-smp", &machine.smp.to_string()])
         .args(["-device", "isa-debug-exit,iobase=0xf4,iosize=0x04"])
-        .args(["-append", command])
+        .args(["-append", &with_recording(command, machine)])
         .arg("-kernel")
         .arg(bed)
         .arg("-initrd")
         .arg(driver);
     qemu.args(machine.device_arguments()?);
+    let channel = machine.trace.as_ref().map(|_| Channel::open()).transpose()?;
+    if let Some(channel) = &channel {
+        qemu.args(channel.arguments());
+    }
     let begun = Instant::now();
     let mut child = qemu
         .stdin(Stdio::null())
@@ -263,8 +276,20 @@ pub(crate) fn boot(
         drop(reader.join());
     }
     lines.extend(receiver.try_iter());
+    let took = begun.elapsed();
     let end = if timed_out { End::TimedOut(machine.seconds) } else { End::Exited(status.code()) };
-    Ok(Boot { lines, took: begun.elapsed(), end })
+    let trace = match (channel, end) {
+        (Some(channel), End::Exited(Some(PASSED | FAILED))) => Some(channel.read()?),
+        // Without a verdict the bed has sent nothing either.
+        _ => None,
+    };
+    Ok(Boot { lines, took, trace, end })
+}
+
+/// The bed's command line, by which it records if somebody wants to see it.
+fn with_recording(command: &str, machine: &Machine) -> String {
+    let recording = if machine.trace.is_some() { " trace=on" } else { "" };
+    format!("{command}{recording}")
 }
 
 /// Sends each line that `pipe` brings, with its time.
@@ -293,6 +318,7 @@ impl Boot {
         Self {
             lines: lines.iter().map(printed).collect(),
             took: Duration::ZERO,
+            trace: None,
             end: End::Exited(Some(code)),
         }
     }
@@ -307,7 +333,7 @@ mod tests {
             text: "driver edu.sys: DriverEntry".to_owned(),
             at: Duration::from_millis(300),
         };
-        Boot { lines: vec![line], took: Duration::from_secs(1), end }
+        Boot { lines: vec![line], took: Duration::from_secs(1), trace: None, end }
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::verify::at_most;
 const STRING_TAG: u32 = u32::from_le_bytes(*b"IoSl");
 
 super::exports! {
-    fn IoCreateDevice(
+    can_fail(status) fn IoCreateDevice(
         driver: PDRIVER_OBJECT,
         extension: u32,
         _name: PUNICODE_STRING,
@@ -40,7 +40,7 @@ super::exports! {
         unsafe { device::delete(device) }
     }
 
-    fn IoAttachDeviceToDeviceStack(source: PDEVICE_OBJECT, target: PDEVICE_OBJECT) -> PDEVICE_OBJECT {
+    can_fail(null) fn IoAttachDeviceToDeviceStack(source: PDEVICE_OBJECT, target: PDEVICE_OBJECT) -> PDEVICE_OBJECT {
         at_most(2, "IoAttachDeviceToDeviceStack");
         // SAFETY: the driver's promise: device objects; the PnP manager keeps the stack meanwhile.
         unsafe { device::attach(source, target) }
@@ -69,7 +69,7 @@ super::exports! {
         1
     }
 
-    fn IoRegisterDeviceInterface(
+    can_fail(status) fn IoRegisterDeviceInterface(
         pdo: PDEVICE_OBJECT,
         class: *const GUID,
         reference: PUNICODE_STRING,
@@ -100,14 +100,14 @@ super::exports! {
         STATUS_SUCCESS
     }
 
-    fn IoSetDeviceInterfaceState(link: PUNICODE_STRING, enable: BOOLEAN) -> NTSTATUS {
+    can_fail(status) fn IoSetDeviceInterfaceState(link: PUNICODE_STRING, enable: BOOLEAN) -> NTSTATUS {
         at_most(0, "IoSetDeviceInterfaceState");
         // SAFETY: the driver's promise: the string that registering gave.
         let name = unsafe { text::read(link) };
         interface::set_state(&name, enable != 0)
     }
 
-    fn IoGetDeviceProperty(
+    can_fail(status) fn IoGetDeviceProperty(
         _pdo: PDEVICE_OBJECT,
         property: i32,
         length: u32,

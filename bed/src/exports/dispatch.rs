@@ -88,7 +88,7 @@ super::exports! {
         unsafe { EXECUTIVE.ke_set_target_processor_dpc(dpc, number) }
     }
 
-    fn KeSetTargetProcessorDpcEx(dpc: PKDPC, number: PPROCESSOR_NUMBER) -> NTSTATUS {
+    can_fail(itself) fn KeSetTargetProcessorDpcEx(dpc: PKDPC, number: PPROCESSOR_NUMBER) -> NTSTATUS {
         // SAFETY: the driver's promise: an initialised KDPC.
         unsafe { EXECUTIVE.ke_set_target_processor_dpc_ex(dpc, number) }
     }

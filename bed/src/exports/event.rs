@@ -55,7 +55,7 @@ super::exports! {
         unsafe { EXECUTIVE.ke_read_state_event(event) }
     }
 
-    fn KeWaitForSingleObject(
+    can_fail(itself) fn KeWaitForSingleObject(
         object: PVOID,
         reason: i32,
         mode: i8,
@@ -175,7 +175,7 @@ super::exports! {
         let interval = unsafe { timeout(interval) };
         let end = event::deadline(interval.unwrap_or_default());
         while time::now() < end {
-            smp::relax_passive();
+            smp::nap();
         }
         STATUS_SUCCESS
     }

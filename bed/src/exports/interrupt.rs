@@ -9,7 +9,7 @@ use wdm_interrupt_model::nt::{
 use crate::kernel::EXECUTIVE;
 
 super::exports! {
-    fn IoConnectInterruptEx(parameters: PIO_CONNECT_INTERRUPT_PARAMETERS) -> NTSTATUS {
+    can_fail(itself) fn IoConnectInterruptEx(parameters: PIO_CONNECT_INTERRUPT_PARAMETERS) -> NTSTATUS {
         // SAFETY: the driver's promise, which the executive checks as far as it can.
         unsafe { EXECUTIVE.io_connect_interrupt_ex(parameters) }
     }

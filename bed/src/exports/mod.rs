@@ -6,6 +6,7 @@ mod debug;
 mod device;
 mod dispatch;
 mod event;
+mod failure;
 mod interrupt;
 mod pool;
 mod power;
@@ -20,6 +21,9 @@ mod work;
 pub(crate) struct Export {
     name: &'static str,
     address: *const (),
+    /// The type of what it returns, as it is written here.
+    result: &'static str,
+    can_fail: bool,
 }
 
 // SAFETY: the address is that of a function and is never read through.
@@ -57,21 +61,65 @@ pub(crate) fn find(import: &str) -> Option<usize> {
         .map(|export| export.address.addr())
 }
 
+/// The routines that can be made to fail.
+pub(crate) fn that_can_fail() -> impl Iterator<Item = &'static str> {
+    let all = TABLES.iter().flat_map(|table| table.iter());
+    all.filter(|export| export.can_fail).map(|export| export.name)
+}
+
+/// Whether the routine of this name returns a status.
+pub(crate) fn returns_a_status(name: &str) -> bool {
+    let mut all = TABLES.iter().flat_map(|table| table.iter());
+    all.any(|export| export.name == name && export.result == "NTSTATUS")
+}
+
 /// Defines routines with the calling convention of Windows, and the table of their names.
+///
+/// Before a routine that can be made to fail stands how: `can_fail(status)`, `can_fail(null)` or
+/// `can_fail(no)`, or `can_fail(itself)` if the executive sees to it.
 macro_rules! exports {
     ($(
         $(#[$attribute:meta])*
+        $(can_fail($failure:ident))?
         fn $name:ident($($argument:ident: $kind:ty),* $(,)?) $(-> $result:ty)? $body:block
     )*) => {
         $(
-            $(#[$attribute])*
-            unsafe extern "win64" fn $name($($argument: $kind),*) $(-> $result)? $body
+            $crate::exports::export! {
+                [$($failure)?]
+                $(#[$attribute])*
+                fn $name($($argument: $kind),*) $(-> $result)? $body
+            }
         )*
 
         /// The routines by name.
         pub(super) const TABLE: &[$crate::exports::Export] = &[
-            $($crate::exports::Export { name: stringify!($name), address: $name as *const () }),*
+            $($crate::exports::Export {
+                name: stringify!($name),
+                address: $name as *const (),
+                result: stringify!($($result)?),
+                can_fail: !stringify!($($failure)?).is_empty(),
+            }),*
         ];
     };
 }
 use exports;
+
+/// Defines one routine.
+macro_rules! export {
+    ([$(itself)?] $(#[$attribute:meta])*
+     fn $name:ident($($argument:ident: $kind:ty),*) $(-> $result:ty)? $body:block) => {
+        $(#[$attribute])*
+        unsafe extern "win64" fn $name($($argument: $kind),*) $(-> $result)? $body
+    };
+    ([$failure:ident] $(#[$attribute:meta])*
+     fn $name:ident($($argument:ident: $kind:ty),*) -> $result:ty $body:block) => {
+        $(#[$attribute])*
+        unsafe extern "win64" fn $name($($argument: $kind),*) -> $result {
+            if let Some(fault) = $crate::kernel::EXECUTIVE.platform_fault(stringify!($name)) {
+                return $crate::exports::failure::$failure(fault);
+            }
+            $body
+        }
+    };
+}
+use export;

@@ -10,11 +10,11 @@ use crate::kernel::EXECUTIVE;
 const PAGED_POOL: u32 = 1;
 
 super::exports! {
-    fn ExAllocatePool2(flags: POOL_FLAGS, size: SIZE_T, tag: ULONG) -> PVOID {
+    can_fail(itself) fn ExAllocatePool2(flags: POOL_FLAGS, size: SIZE_T, tag: ULONG) -> PVOID {
         EXECUTIVE.ex_allocate_pool2(flags, size, tag)
     }
 
-    fn ExAllocatePoolWithTag(kind: u32, size: SIZE_T, tag: ULONG) -> PVOID {
+    can_fail(null) fn ExAllocatePoolWithTag(kind: u32, size: SIZE_T, tag: ULONG) -> PVOID {
         let pool = if kind & 1 == PAGED_POOL { POOL_FLAG_PAGED } else { POOL_FLAG_NON_PAGED };
         EXECUTIVE.ex_allocate_pool2(pool | POOL_FLAG_UNINITIALIZED, size, tag)
     }

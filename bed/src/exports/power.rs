@@ -19,7 +19,7 @@ super::exports! {
         unsafe { irp::call(device, irp) }
     }
 
-    fn PoRequestPowerIrp(
+    can_fail(status) fn PoRequestPowerIrp(
         device: PDEVICE_OBJECT,
         minor: u8,
         state: POWER_STATE,

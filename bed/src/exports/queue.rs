@@ -9,7 +9,7 @@ use wdm_interrupt_model::nt::{
 use crate::io::queue;
 
 super::exports! {
-    fn IoCsqInitialize(
+    can_fail(status) fn IoCsqInitialize(
         csq: PIO_CSQ,
         insert: Option<IO_CSQ_INSERT_IRP>,
         remove: Option<IO_CSQ_REMOVE_IRP>,
@@ -33,7 +33,7 @@ super::exports! {
         STATUS_SUCCESS
     }
 
-    fn IoCsqInitializeEx(
+    can_fail(status) fn IoCsqInitializeEx(
         csq: PIO_CSQ,
         insert: Option<IO_CSQ_INSERT_IRP>,
         remove: Option<IO_CSQ_REMOVE_IRP>,
@@ -42,13 +42,20 @@ super::exports! {
         release: Option<IO_CSQ_RELEASE_LOCK>,
         cancelled: Option<IO_CSQ_COMPLETE_CANCELED_IRP>,
     ) -> NTSTATUS {
-        // SAFETY: the same promise. The insert routine has another type, which the queue's type tells.
-        let status = unsafe {
-            IoCsqInitialize(csq, insert, remove, peek, acquire, release, cancelled)
+        // The insert routine has another type, which the queue's type tells.
+        let value = IO_CSQ {
+            Type: queue::kind(true),
+            CsqInsertIrp: insert,
+            CsqRemoveIrp: remove,
+            CsqPeekNextIrp: peek,
+            CsqAcquireLock: acquire,
+            CsqReleaseLock: release,
+            CsqCompleteCanceledIrp: cancelled,
+            ReservePointer: core::ptr::null_mut(),
         };
-        // SAFETY: the driver gave memory for the queue.
-        unsafe { (*csq).Type = queue::kind(true) };
-        status
+        // SAFETY: the driver gives memory for the queue.
+        unsafe { csq.write(value) };
+        STATUS_SUCCESS
     }
 
     fn IoCsqInsertIrp(csq: PIO_CSQ, irp: PIRP, context: *mut IO_CSQ_IRP_CONTEXT) {

@@ -6,14 +6,14 @@ use crate::kernel::registers;
 use crate::verify::at_most;
 
 super::exports! {
-    fn MmMapIoSpace(physical: i64, length: u64, _cache: i32) -> PVOID {
+    can_fail(null) fn MmMapIoSpace(physical: i64, length: u64, _cache: i32) -> PVOID {
         at_most(2, "MmMapIoSpace");
         core::ptr::with_exposed_provenance_mut(
             registers::map(physical as usize, length as usize).unwrap_or_default(),
         )
     }
 
-    fn MmMapIoSpaceEx(physical: i64, length: u64, _protect: u32) -> PVOID {
+    can_fail(null) fn MmMapIoSpaceEx(physical: i64, length: u64, _protect: u32) -> PVOID {
         at_most(2, "MmMapIoSpaceEx");
         core::ptr::with_exposed_provenance_mut(
             registers::map(physical as usize, length as usize).unwrap_or_default(),

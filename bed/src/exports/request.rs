@@ -13,7 +13,7 @@ super::exports! {
         unsafe { irp::call(device, irp) }
     }
 
-    fn IoForwardIrpSynchronously(device: PDEVICE_OBJECT, irp: PIRP) -> BOOLEAN {
+    can_fail(no) fn IoForwardIrpSynchronously(device: PDEVICE_OBJECT, irp: PIRP) -> BOOLEAN {
         // SAFETY: the driver's promise: it has the IRP.
         u8::from(unsafe { irp::forward_and_wait(device, irp) })
     }
@@ -23,7 +23,7 @@ super::exports! {
         unsafe { irp::finish(irp) }
     }
 
-    fn IoAllocateIrp(stack_size: i8, _charge_quota: BOOLEAN) -> PIRP {
+    can_fail(null) fn IoAllocateIrp(stack_size: i8, _charge_quota: BOOLEAN) -> PIRP {
         irp::allocate(stack_size, None)
     }
 
@@ -57,7 +57,7 @@ super::exports! {
         unsafe { remove_lock::initialise(lock) }
     }
 
-    fn IoAcquireRemoveLockEx(
+    can_fail(status) fn IoAcquireRemoveLockEx(
         lock: *mut IO_REMOVE_LOCK,
         tag: PVOID,
         _file: *const u8,

@@ -7,7 +7,7 @@ use wdm_interrupt_model::nt::{
 use crate::kernel::EXECUTIVE;
 
 super::exports! {
-    fn IoAllocateWorkItem(device: PDEVICE_OBJECT) -> PIO_WORKITEM {
+    can_fail(itself) fn IoAllocateWorkItem(device: PDEVICE_OBJECT) -> PIO_WORKITEM {
         EXECUTIVE.io_allocate_work_item(device)
     }
 

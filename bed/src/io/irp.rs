@@ -1,12 +1,13 @@
 //! Requests: how an IRP goes down a stack of drivers, comes back up by completion routines, and is
 //! cancelled.
 
-use alloc::alloc::{Layout, alloc_zeroed};
+use alloc::alloc::{Layout, alloc_zeroed, dealloc};
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, VecDeque};
 use core::mem::MaybeUninit;
 use core::sync::atomic::{AtomicPtr, AtomicU8, Ordering};
 
+use wdm_interrupt_model::hal::Event;
 use wdm_interrupt_model::nt::{
     DISPATCH_LEVEL, DISPATCHER_TYPE, DRIVER_CANCEL, IO_STACK_LOCATION, IO_TYPE_IRP, IRP, KEVENT,
     NTSTATUS, PASSIVE_LEVEL, PDEVICE_OBJECT, PIO_STACK_LOCATION, PIRP, PVOID, SL_INVOKE_ON_CANCEL,
@@ -15,10 +16,10 @@ use wdm_interrupt_model::nt::{
 };
 
 use super::device;
-use crate::irql;
 use crate::kernel::{cancel_lock, event};
 use crate::sync::Lock;
 use crate::verify::{Rule, at_most, broken};
+use crate::{image, irql, trace};
 
 /// What is called when an IRP has gone all the way up.
 type Completed = Box<dyn FnOnce(PIRP) + Send>;
@@ -35,12 +36,20 @@ static IRPS: Lock<BTreeMap<usize, Known>> = Lock::new(BTreeMap::new());
 
 const POISON: u8 = 0xdd;
 
+/// The IRPs that are gone and whose memory is kept, the oldest first.
+static KEPT: Lock<VecDeque<usize>> = Lock::new(VecDeque::new());
+const KEPT_AT_MOST: usize = 4_096;
+
+/// How IRPs of so many bytes lie in memory.
+fn layout(bytes: usize) -> Layout {
+    Layout::from_size_align(bytes, 16).expect("an IRP is a valid layout")
+}
+
 /// Makes an IRP for a stack of so many drivers.
 pub(crate) fn allocate(stack_size: i8, then: Option<Completed>) -> PIRP {
     let bytes = size_of::<IRP>() + stack_size as usize * size_of::<IO_STACK_LOCATION>();
-    let layout = Layout::from_size_align(bytes, 16).expect("an IRP is a valid layout");
     // SAFETY: the layout is not empty.
-    let memory = unsafe { alloc_zeroed(layout) };
+    let memory = unsafe { alloc_zeroed(layout(bytes)) };
     assert!(!memory.is_null(), "there is no memory for an IRP");
     let irp = memory.cast::<IRP>();
     // SAFETY: zeroed memory of an IRP's size that nobody else has.
@@ -58,7 +67,7 @@ pub(crate) fn allocate(stack_size: i8, then: Option<Completed>) -> PIRP {
     irp
 }
 
-/// Ends an IRP. Its memory is poisoned and kept, so that writing to it is noticed.
+/// Ends an IRP. Its memory is poisoned and kept until many others are gone, so that writing to it is noticed.
 pub(crate) fn free(irp: PIRP) {
     let mut irps = IRPS.lock();
     let Some(known) = irps.get_mut(&irp.addr()).filter(|known| !known.gone) else {
@@ -68,23 +77,39 @@ pub(crate) fn free(irp: PIRP) {
     known.gone = true;
     let bytes = known.bytes;
     drop(irps);
-    // SAFETY: the IRP's own memory, which is never given back.
+    // SAFETY: the IRP's own memory, which is not given back before it is among those that are kept.
     unsafe { core::ptr::write_bytes(irp.cast::<u8>(), POISON, bytes) };
+    let mut kept = KEPT.lock();
+    kept.push_back(irp.addr());
+    let oldest = if kept.len() > KEPT_AT_MOST { kept.pop_front() } else { None };
+    drop(kept);
+    if let Some(address) = oldest {
+        give_back(address);
+    }
+}
+
+/// Gives the memory of an IRP back that is gone, and was kept for long enough.
+fn give_back(address: usize) {
+    let Some(known) = IRPS.lock().remove(&address) else { return };
+    require_poisoned(address, known.bytes, "IoFreeIrp");
+    // SAFETY: allocated with this layout; nobody knows of it any more.
+    unsafe { dealloc(core::ptr::with_exposed_provenance_mut(address), layout(known.bytes)) };
+}
+
+/// Nobody may have written to an IRP that is gone.
+fn require_poisoned(address: usize, length: usize, call: &str) {
+    // SAFETY: the memory of an IRP that is gone is there as long as the bed knows of it, or gives it back.
+    let bytes = unsafe { core::slice::from_raw_parts(address as *const u8, length) };
+    if let Some(offset) = bytes.iter().position(|byte| *byte != POISON) {
+        broken(Rule::IrpFreed, call, format_args!("byte {offset} of IRP {address:#x} was written"));
+    }
 }
 
 /// Checks at the end of a run that nobody wrote to an IRP that was gone; says how many are not gone.
 pub(crate) fn left() -> usize {
     let irps = IRPS.lock();
     for (address, known) in irps.iter().filter(|(_, known)| known.gone) {
-        // SAFETY: IRPs' memory is never given back.
-        let bytes = unsafe { core::slice::from_raw_parts(*address as *const u8, known.bytes) };
-        if let Some(offset) = bytes.iter().position(|byte| *byte != POISON) {
-            broken(
-                Rule::IrpFreed,
-                "the check at the end",
-                format_args!("byte {offset} of IRP {address:#x} was written"),
-            );
-        }
+        require_poisoned(*address, known.bytes, "the check at the end");
     }
     irps.values().filter(|known| !known.gone).count()
 }
@@ -154,8 +179,17 @@ pub(crate) unsafe fn call(device: PDEVICE_OBJECT, irp: PIRP) -> NTSTATUS {
         broken(Rule::IrpStack, CALL, format_args!("there is no major function {major}"));
     };
     let before = irql::current();
+    // What the bed's own bus driver is asked is nobody's business.
+    let told = image::contains(routine as usize);
+    if told {
+        let (major, minor) = (location.MajorFunction, location.MinorFunction);
+        trace::record(Event::RequestEntered { major, minor });
+    }
     // SAFETY: the driver registered the routine for these arguments.
     let status = unsafe { routine(device, irp) };
+    if told {
+        trace::record(Event::RequestLeft { status });
+    }
     if irql::current() != before {
         broken(
             Rule::DispatchState,

@@ -1,10 +1,11 @@
 //! Mapped device registers. Each mapping has addresses of its own that are never used again, so that
-//! touching registers after they were unmapped ends the run.
+//! touching registers after they were unmapped ends the run. Registers can be gone, and can lie.
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::ops::Range;
-use core::sync::atomic::{AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use crate::memory::{self, PAGE};
 use crate::sync::Lock;
@@ -25,15 +26,47 @@ struct Mapping {
     length: usize,
 }
 
-/// Mappings by address, how far the next one begins, and the registers of devices that are gone.
+/// Mappings by address, how far the next one begins, the registers of devices that are gone, and of those
+/// that lie, with what drivers see instead.
 struct Mappings {
     next: usize,
     live: BTreeMap<usize, Mapping>,
     gone: Vec<Range<usize>>,
+    lies: Vec<(Range<usize>, &'static False)>,
 }
 
-static MAPPINGS: Lock<Mappings> =
-    Lock::new(Mappings { next: WINDOW.start, live: BTreeMap::new(), gone: Vec::new() });
+static MAPPINGS: Lock<Mappings> = Lock::new(Mappings {
+    next: WINDOW.start,
+    live: BTreeMap::new(),
+    gone: Vec::new(),
+    lies: Vec::new(),
+});
+
+/// A page that drivers see instead of a device's registers: what they write stays there, and nothing comes
+/// of it. Nobody gives it back, since some processor may still have it cached.
+#[derive(Debug)]
+#[repr(align(4096))]
+pub(crate) struct False([AtomicU32; PAGE / 4]);
+
+impl False {
+    /// A page on which every register has this value.
+    pub(crate) fn new(value: u32) -> &'static Self {
+        const { assert!(align_of::<Self>() == PAGE && size_of::<Self>() == PAGE) };
+        Box::leak(Box::new(Self([const { AtomicU32::new(0) }; PAGE / 4]))).filled(value)
+    }
+
+    fn filled(&self, value: u32) -> &Self {
+        for register in &self.0 {
+            register.store(value, Ordering::Relaxed);
+        }
+        self
+    }
+
+    /// Gives the register at this offset a value.
+    pub(crate) fn set(&self, offset: usize, value: u32) {
+        self.0[offset / 4].store(value, Ordering::Relaxed);
+    }
+}
 
 /// Says where physical memory reads as all ones.
 pub(crate) fn start(all_ones: Option<usize>) {
@@ -46,6 +79,13 @@ impl Mappings {
         let offset = address % PAGE;
         let bytes = (offset + mapping.length).next_multiple_of(PAGE);
         let (base, physical) = (address - offset, mapping.physical - offset);
+        let lie = self.lies.iter().find(|(registers, _)| registers.contains(&mapping.physical));
+        if let Some((_, page)) = lie {
+            for at in (0..bytes).step_by(PAGE) {
+                memory::map_registers(base + at, (&raw const **page).addr(), PAGE);
+            }
+            return;
+        }
         if !self.gone.iter().any(|gone| gone.contains(&mapping.physical)) {
             memory::map_registers(base, physical, bytes);
             return;
@@ -65,6 +105,20 @@ pub(crate) fn set_gone(registers: Range<usize>, gone: bool) {
     if gone {
         mappings.gone.push(registers.clone());
     }
+    for (address, mapping) in &mappings.live {
+        if registers.contains(&mapping.physical) {
+            mappings.point(*address, *mapping);
+        }
+    }
+    drop(mappings);
+    crate::smp::flush_everywhere();
+}
+
+/// Whoever has mapped these registers sees this page instead from here, or themselves again.
+pub(crate) fn set_lie(registers: &Range<usize>, page: Option<&'static False>) {
+    let mut mappings = MAPPINGS.lock();
+    mappings.lies.retain(|(one, _)| one != registers);
+    mappings.lies.extend(page.map(|page| (registers.clone(), page)));
     for (address, mapping) in &mappings.live {
         if registers.contains(&mapping.physical) {
             mappings.point(*address, *mapping);

@@ -34,8 +34,13 @@ pub(crate) fn find(driver: &Driver) -> Vec<String> {
 
 /// Ends the run if anything is left.
 pub(crate) fn require_nothing(driver: &Driver) {
+    const CALL: &str = "the driver's unload";
     let found = find(driver);
+    // What is the executive's alone it reports itself, with the bug check that Windows has for pool.
+    if found.len() == 1 {
+        EXECUTIVE.require_nothing_left(CALL);
+    }
     if !found.is_empty() {
-        broken(Rule::LeftBehind, "the driver's unload", format_args!("{}", found.join("; ")));
+        broken(Rule::LeftBehind, CALL, format_args!("{}", found.join("; ")));
     }
 }

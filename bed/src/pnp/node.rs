@@ -198,6 +198,15 @@ impl Node {
         }
     }
 
+    /// The driver sees this page instead of the first of its registers from here, or the truth again. The
+    /// hardware goes on as before.
+    pub(crate) fn lie(&self, page: Option<&'static registers::False>) {
+        if let Some(memory) = self.function.memory.first() {
+            let start = memory.start as usize;
+            registers::set_lie(&(start..start + memory.length as usize), page);
+        }
+    }
+
     /// `SURPRISE_REMOVAL`, which must succeed; the resources are taken away.
     pub(crate) fn surprise_removal(self: &Arc<Self>) {
         self.must(IRP_MN_SURPRISE_REMOVAL, "SURPRISE_REMOVAL");

@@ -40,12 +40,16 @@ pub(crate) struct E1000e {
 }
 
 impl E1000e {
-    /// Adds the driver to the device; it is not started.
-    pub(crate) fn add(driver: &Driver) -> Outcome<Self> {
+    /// The device as QEMU has it.
+    pub(crate) fn function() -> Outcome<pci::Function> {
         let mut functions = pci::functions().into_iter();
         let function = functions.find(|function| (function.vendor, function.device) == E1000E);
-        let function = function.ok_or("QEMU has no e1000e device; add -device e1000e,romfile=")?;
-        let node = Node::new(function);
+        function.ok_or_else(|| "QEMU has no e1000e device; add -device e1000e,romfile=".into())
+    }
+
+    /// Adds the driver to the device; it is not started.
+    pub(crate) fn add(driver: &Driver) -> Outcome<Self> {
+        let node = Node::new(Self::function()?);
         node.add(driver).map_err(|status| format!("AddDevice returned {}", Status(status)))?;
         Ok(Self { node })
     }

@@ -123,6 +123,31 @@ impl Edu {
         unsafe { register.write_volatile(bits) };
     }
 
+    /// What is raised and not acknowledged, read behind the driver's back.
+    pub(crate) fn raised(&self) -> u32 {
+        const STATUS_REGISTER: usize = 0x24;
+        let register = self.register(STATUS_REGISTER);
+        // SAFETY: a register of the device; reading it changes nothing.
+        unsafe { register.read_volatile() }
+    }
+
+    /// Acknowledges bits of the device's interrupt status behind the driver's back.
+    pub(crate) fn acknowledge_directly(&self, bits: u32) {
+        const ACKNOWLEDGE_REGISTER: usize = 0x64;
+        let register = self.register(ACKNOWLEDGE_REGISTER);
+        // SAFETY: a register of the device, which decodes; it takes bits back that a driver has seen.
+        unsafe { register.write_volatile(bits) };
+    }
+
+    /// The number that the driver has told the device by its liveness register.
+    pub(crate) fn told(&self) -> u32 {
+        const LIVENESS_REGISTER: usize = 0x04;
+        let register = self.register(LIVENESS_REGISTER);
+        // SAFETY: a register of the device, which has the complement of what was written; reading it
+        // changes nothing.
+        unsafe { !register.read_volatile() }
+    }
+
     /// The register at `offset` in the device's BAR 0.
     fn register(&self, offset: usize) -> *mut u32 {
         memory::physical(self.node.function().memory[0].start as usize + offset)

@@ -1,6 +1,7 @@
 //! Tests in which something goes wrong: interrupts at the worst moment, calls that fail.
 
 use alloc::format;
+use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use wdm_interrupt_model::executive::{Call, Fault};
@@ -10,13 +11,15 @@ use wdm_interrupt_model::nt::{
     STATUS_NOT_SUPPORTED,
 };
 
+use super::e1000e::E1000e;
 use super::edu::{Edu, GREATEST, Outcome, load, require};
+use super::failures::{During, Walk};
 use super::status::Status;
 use super::traffic::finish;
 use super::{Test, test};
 use crate::image::Image;
 use crate::kernel::EXECUTIVE;
-use crate::pnp::resources::Kind;
+use crate::pnp::resources::{Choice, Kind};
 use crate::{hal, processor, smp, time};
 
 pub(super) const TESTS: &[Test] = &[
@@ -29,6 +32,9 @@ pub(super) const TESTS: &[Test] = &[
     test!(a_device_without_an_interrupt_does_not_start),
     test!(a_passive_level_line_fails_the_start_of_a_driver_with_a_spin_lock),
     test!(a_restart_that_fails_leads_to_a_clean_removal),
+    test!(each_call_of_a_start_by_message_can_fail_and_leaves_nothing),
+    test!(each_call_of_a_start_by_line_can_fail_and_leaves_nothing),
+    test!("e1000e", each_call_of_a_start_can_fail_and_leaves_nothing),
 ];
 
 /// Every status that `IoConnectInterruptEx` is known to fail with.
@@ -196,6 +202,77 @@ fn a_restart_that_fails_leads_to_a_clean_removal(image: Image) -> Outcome {
     drop(waiting);
     handle.0.close();
     edu.node.remove();
+    driver.unload();
+    Ok(())
+}
+
+/// What both drivers call when they add a device, and when they start it.
+const CALLS: [&str; 7] = [
+    "IoCreateDevice",
+    "IoRegisterDeviceInterface",
+    "IoAttachDeviceToDeviceStack",
+    "MmMapIoSpaceEx",
+    "ExAllocatePool2",
+    "IoConnectInterruptEx",
+    "IoSetDeviceInterfaceState",
+];
+
+/// Requires that all of these are among the calls that can fail: a walk that does not meet them is none.
+fn require_calls(during: During, calls: &[&str]) -> Outcome {
+    let expected = match during {
+        During::FirstStart => &CALLS[..],
+        During::Restart => &CALLS[3..],
+    };
+    let missing = expected.iter().find(|call| !calls.contains(call));
+    require!(missing.is_none(), "{missing:?} is not among the calls that can fail: {calls:?}");
+    crate::say!("bed: {during:?}: {} calls can fail: {}", calls.len(), calls.join(", "));
+    Ok(())
+}
+
+fn each_call_of_a_start_can_fail(image: Image, kind: Kind) -> Outcome {
+    let driver = load(image)?;
+    let function = super::edu::functions().next().ok_or("QEMU has no edu device")?;
+    let choice = Choice { kind, irql: 5, processor: 1 % processor::count(), messages: Choice::ALL };
+    for during in [During::FirstStart, During::Restart] {
+        let walk = Walk { driver: &driver, function: function.clone(), choice, during };
+        for &status in during.statuses() {
+            let calls = walk.take(None, Fault::Status(status), |node| {
+                let handle = Edu { node: Arc::clone(node) }.open()?;
+                handle.factorial(GREATEST)?;
+                handle.0.close();
+                Ok(())
+            })?;
+            require_calls(during, &calls)?;
+        }
+    }
+    driver.unload();
+    Ok(())
+}
+
+fn each_call_of_a_start_by_message_can_fail_and_leaves_nothing(image: Image) -> Outcome {
+    each_call_of_a_start_can_fail(image, Kind::Message)
+}
+
+fn each_call_of_a_start_by_line_can_fail_and_leaves_nothing(image: Image) -> Outcome {
+    each_call_of_a_start_can_fail(image, Kind::Line)
+}
+
+fn each_call_of_a_start_can_fail_and_leaves_nothing(image: Image) -> Outcome {
+    let driver = load(image)?;
+    for during in [During::FirstStart, During::Restart] {
+        for (&status, messages) in during.statuses().iter().zip([Choice::ALL, 3, 0]) {
+            let (function, choice) = (E1000e::function()?, super::e1000e::choice(messages));
+            let walk = Walk { driver: &driver, function, choice, during };
+            let calls = walk.take(None, Fault::Status(status), |node| {
+                let device = E1000e { node: Arc::clone(node) };
+                let handle = device.open()?;
+                handle.raise_all(device.messages())?;
+                handle.0.close();
+                Ok(())
+            })?;
+            require_calls(during, &calls)?;
+        }
+    }
     driver.unload();
     Ok(())
 }

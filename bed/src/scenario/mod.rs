@@ -3,10 +3,14 @@
 mod demo;
 mod e1000e;
 mod edu;
+mod failures;
 mod faults;
+mod lies;
 mod life;
 mod messages;
+mod proving;
 mod show;
+mod soak;
 mod status;
 mod traffic;
 
@@ -22,7 +26,9 @@ use crate::pnp::resources::Choice;
 use crate::{pci, processor, time};
 
 pub(crate) use demo::play as demo;
+pub(crate) use failures::play as failures;
 pub(crate) use show::play as messages;
+pub(crate) use soak::{Length, play as soak};
 
 /// A test: a name that reads as a sentence, and what it does.
 #[derive(Debug)]
@@ -46,7 +52,8 @@ use test;
 
 /// All tests.
 pub(crate) fn tests() -> impl Iterator<Item = &'static Test> {
-    traffic::TESTS.iter().chain(life::TESTS).chain(faults::TESTS).chain(messages::TESTS)
+    let of_edu = traffic::TESTS.iter().chain(life::TESTS).chain(faults::TESTS).chain(lies::TESTS);
+    of_edu.chain(messages::TESTS).chain(proving::TESTS)
 }
 
 /// Boots any driver: `DriverEntry`, and for each device `AddDevice`, START, a short while, REMOVE; Unload.

@@ -91,6 +91,11 @@ impl Chains {
         self.on(vector.into()).find(|object| object.id == id).cloned()
     }
 
+    /// The first object on `vector`, and how many there are.
+    pub(super) fn first(&self, vector: u32) -> Option<(Arc<Object>, usize)> {
+        Some((self.next(vector, 0)?, self.count(vector)))
+    }
+
     /// Whether `lock` was supplied for a connected object.
     pub(super) fn is_supplied(&self, lock: *mut u64) -> bool {
         self.supplied.iter().any(|&(address, users)| users > 0 && address == lock.addr())

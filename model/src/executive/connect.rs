@@ -8,35 +8,34 @@ use core::{
 
 use super::{
     Call, Executive, Fault, Refused,
+    breach::Breach,
     chain::Refusal,
     connection::{Assigned, Connection},
     object::{MessageRoutine, Object, Routine, ServiceRoutine},
-    pool::Residence,
     request::Request,
     table::MessageTable,
 };
 use crate::{
     hal::{Event, Hal},
     nt::{
-        _KINTERRUPT_MODE, CONNECT_FULLY_SPECIFIED, CONNECT_FULLY_SPECIFIED_GROUP,
         CONNECT_LINE_BASED, IO_CONNECT_INTERRUPT_FULLY_SPECIFIED_PARAMETERS, NTSTATUS,
         PASSIVE_LEVEL, PIO_CONNECT_INTERRUPT_PARAMETERS, PKSPIN_LOCK, PVOID,
         STATUS_INSUFFICIENT_RESOURCES, STATUS_INVALID_DEVICE_REQUEST, STATUS_INVALID_PARAMETER,
         STATUS_INVALID_PARAMETER_10, STATUS_NOT_FOUND, STATUS_SUCCESS, ULONG,
     },
-    report::Rule,
+    report::{Object as Reported, Rule},
 };
 
-const CALL: &str = "IoConnectInterruptEx";
+pub(super) const CALL: &str = "IoConnectInterruptEx";
 
 /// What a failed call leaves in Version. Kernels have been seen to change it, and who reads it
 /// after a failure is found out.
 const SCRIBBLE: ULONG = 0xBAD0_BAD0;
 
 /// What a request is to be connected to.
-struct Plan {
+pub(super) struct Plan {
     /// The Version to return.
-    version: ULONG,
+    pub(super) version: ULONG,
     interrupts: Vec<Assigned>,
     routine: PlannedRoutine,
     /// Whether they are served at `PASSIVE_LEVEL`, whatever their own IRQL.
@@ -50,8 +49,13 @@ impl Plan {
     }
 
     /// The IRQL of the highest.
-    fn highest_irql(&self) -> u8 {
+    pub(super) fn highest_irql(&self) -> u8 {
         self.interrupts.iter().map(|interrupt| self.irql(interrupt)).max().unwrap_or(0)
+    }
+
+    /// Whether other devices may have all of them too.
+    pub(super) fn is_shared(&self) -> bool {
+        self.interrupts.iter().all(Assigned::shared)
     }
 
     /// Whether any is served at `PASSIVE_LEVEL`.
@@ -80,40 +84,36 @@ impl<H: Hal> Executive<H> {
         parameters: PIO_CONNECT_INTERRUPT_PARAMETERS,
     ) -> NTSTATUS {
         self.require_irql(Rule::IrqlPassive, CALL, PASSIVE_LEVEL);
+        self.require_no_threaded_dpc(Rule::IrqlPassive, CALL);
         if parameters.is_null() || !parameters.is_aligned() {
-            self.violate(Rule::ConnectParameters, CALL, format_args!("at {parameters:p}"));
+            let breach = Breach::new(Rule::ConnectParameters, CALL);
+            self.violate(breach, format_args!("at {parameters:p}"));
         }
         // SAFETY: the caller's promise.
         let block = unsafe { parameters.read() };
-        let version = parameters.cast::<ULONG>();
-        match Request::read(&block).and_then(|request| self.connect(&request)) {
-            Ok(Some(returned)) => {
-                // SAFETY: Version is the block's first member, which can be written.
-                unsafe { version.write(returned) };
-                STATUS_SUCCESS
-            }
-            Ok(None) => STATUS_SUCCESS,
-            Err(status) => {
-                // SAFETY: as above.
-                unsafe { version.write(SCRIBBLE) };
-                status
-            }
-        }
+        self.hal.trace(&Event::ConnectEntered { version: block.Version });
+        let outcome = Request::read(&block).and_then(|request| self.connect(&request));
+        let (returned, status) = outcome.unwrap_or_else(|status| (SCRIBBLE, status));
+        // SAFETY: Version is the block's first member, which can be written.
+        unsafe { parameters.cast::<ULONG>().write(returned) };
+        self.hal.trace(&Event::ConnectLeft { version: returned, status });
+        status
     }
 
-    /// Connects, and gives the Version to return, if one is to be written.
-    fn connect(&self, request: &Request) -> Refused<Option<ULONG>> {
-        if request.is_incomplete() {
+    /// Connects, and gives the Version and the status to return.
+    fn connect(&self, request: &Request) -> Refused<(ULONG, NTSTATUS)> {
+        if request.device == 0 {
             return Err(STATUS_INVALID_PARAMETER);
         }
+        self.require_complete(request);
         let fault = self.fault(Call::IoConnectInterruptEx);
         match fault {
             Some(Fault::Status(status)) => return Err(status),
-            Some(Fault::WritesNothing) => return Ok(None),
+            Some(Fault::WritesNothing) => return Ok((request.version, STATUS_SUCCESS)),
             Some(Fault::StoresNull) => {
                 // SAFETY: not NULL, and the caller's promise.
                 unsafe { request.out.write(ptr::null_mut()) };
-                return Ok(Some(request.version));
+                return Ok((request.version, STATUS_SUCCESS));
             }
             _ => {}
         }
@@ -166,16 +166,21 @@ impl<H: Hal> Executive<H> {
         self.registry.lock(&self.hal).connections.insert(context.addr(), connection);
         // SAFETY: not NULL, and the caller's promise.
         unsafe { request.out.write(context) };
-        Ok(Some(version))
+        let status = match fault {
+            Some(Fault::SucceedsWith(status)) => status,
+            _ => STATUS_SUCCESS,
+        };
+        Ok((version, status))
     }
 
     /// Chooses what to connect to, with the documented failures.
     fn plan(&self, request: &Request) -> Refused<Plan> {
         let assigned = self.registry.lock(&self.hal).assigned.get(&request.device).cloned();
         let Some(assigned) = assigned else {
+            let objects = [Reported::Device { address: request.device }];
+            let breach = Breach::new(Rule::PhysicalDevice, CALL).of(&objects);
             self.violate(
-                Rule::PhysicalDevice,
-                CALL,
+                breach.stops(0xCA, [0x2, request.device as u64, 0, 0]),
                 format_args!("{:#x} is no device of the PnP manager's", request.device),
             );
         };
@@ -235,95 +240,8 @@ impl<H: Hal> Executive<H> {
         }
         let interrupt = assigned.iter().find(|it| it.vector() == full.Vector);
         let interrupt = *interrupt.ok_or(STATUS_NOT_FOUND)?;
-        let version = request.version;
-        let group = if version == CONNECT_FULLY_SPECIFIED_GROUP { full.Group } else { 0 };
-        let mode = if interrupt.latched() {
-            _KINTERRUPT_MODE::Latched
-        } else {
-            _KINTERRUPT_MODE::LevelSensitive
-        };
-        let wrong = if full.Irql != interrupt.irql() && !request.is_passive() {
-            "Irql is not the translated Level"
-        } else if full.InterruptMode != mode {
-            "InterruptMode is not that of the descriptor's flags"
-        } else if (full.ShareVector != 0) != interrupt.shared() {
-            "ShareVector is not whether ShareDisposition is CmResourceShareShared"
-        } else if full.ProcessorEnableMask & !interrupt.affinity() != 0 {
-            "ProcessorEnableMask has processors that the translated Affinity has not"
-        } else if version == CONNECT_FULLY_SPECIFIED && full.Group != 0 {
-            "the block was not zeroed: this Version has no Group"
-        } else if group != interrupt.group() {
-            "the group, which is 0 unless CONNECT_FULLY_SPECIFIED_GROUP is used, is not the resource's"
-        } else {
-            return Ok(interrupt);
-        };
-        self.violate(Rule::ConnectParameters, CALL, format_args!("{wrong}"))
-    }
-
-    /// What is not a failure but a mistake.
-    fn require_legal(&self, request: &Request, lock: PKSPIN_LOCK, plan: &Plan) {
-        if request.floating_save {
-            self.violate(Rule::ConnectParameters, CALL, format_args!("FloatingSave is not FALSE"));
-        }
-        if u32::from(request.synchronize_irql) > crate::nt::HIGH_LEVEL {
-            let irql = request.synchronize_irql;
-            self.violate(Rule::ConnectParameters, CALL, format_args!("SynchronizeIrql is {irql}"));
-        }
-        let irql = plan.highest_irql();
-        if request.full.is_some() && request.synchronize_irql < irql {
-            self.violate(
-                Rule::SynchronizeIrqlMember,
-                CALL,
-                format_args!("SynchronizeIrql {} is below Irql {irql}", request.synchronize_irql),
-            );
-        }
-        match self.residence(request.context.addr()) {
-            Residence::Elsewhere | Residence::Nonpaged => {}
-            what @ (Residence::Paged | Residence::Freed) => self.violate(
-                Rule::ServiceContext,
-                CALL,
-                format_args!("{:p} is {what:?} pool", request.context),
-            ),
-        }
-        if !lock.is_null() {
-            self.require_lock_ready(lock, irql.max(request.synchronize_irql));
-        }
-    }
-
-    fn require_lock_ready(&self, lock: PKSPIN_LOCK, irql: u8) {
-        if !lock.is_aligned() {
-            self.violate(Rule::SuppliedSpinLock, CALL, format_args!("{lock:p} is not aligned"));
-        }
-        if let what @ (Residence::Paged | Residence::Freed) = self.residence(lock.addr()) {
-            self.violate(Rule::SuppliedSpinLock, CALL, format_args!("{lock:p} is {what:?} pool"));
-        }
-        let registry = self.registry.lock(&self.hal);
-        let other = registry
-            .objects()
-            .find(|object| object.supplied == lock)
-            .map(|object| (object.vector, object.synchronize_irql));
-        drop(registry);
-        match other {
-            Some((_, other)) if other == irql => {}
-            Some((vector, other)) => self.violate(
-                Rule::SynchronizeIrqlMember,
-                CALL,
-                format_args!(
-                    "vector {vector:#x} has the same lock and SynchronizeIrql {other}, not {irql}"
-                ),
-            ),
-            None => {
-                // SAFETY: the driver promised that the lock is in place; it is aligned.
-                let word = unsafe { AtomicU64::from_ptr(lock) };
-                if word.load(Ordering::Relaxed) != 0 {
-                    self.violate(
-                        Rule::SuppliedSpinLock,
-                        CALL,
-                        format_args!("{lock:p} is not initialised: it is not 0"),
-                    );
-                }
-            }
-        }
+        self.require_translated(request, full, &interrupt);
+        Ok(interrupt)
     }
 
     /// The lock to connect with: a passive interrupt has none.

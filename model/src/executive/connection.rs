@@ -6,11 +6,18 @@ use alloc::{
     vec::Vec,
 };
 
-use super::{Executive, chain::VECTORS, object::Object, table::MessageTable};
+use super::{
+    Executive,
+    breach::Breach,
+    chain::VECTORS,
+    object::{Object, token_parts},
+    pool::{Residence, poison_of},
+    table::MessageTable,
+};
 use crate::{
     hal::{Hal, Source},
     nt::{DEVICE_OBJECT, KAFFINITY, ULONG},
-    report::Rule,
+    report::{Object as Reported, Rule},
 };
 
 /// An interrupt that the PnP manager assigned to a device.
@@ -123,7 +130,18 @@ pub(super) struct Connection {
     pub(super) table: Option<MessageTable>,
 }
 
-/// How many connection contexts that are no more are remembered, for better reports.
+impl Connection {
+    /// What reports say of it; `context` is what it is known by.
+    pub(super) fn report(&self, context: usize) -> Reported {
+        match (&self.table, &self.objects[..]) {
+            (None, [object, ..]) => object.report(),
+            _ => Reported::MessageTable { address: context },
+        }
+    }
+}
+
+/// How many message tables that are no more are remembered. Interrupt objects need not be: their
+/// addresses say what they were.
 const REMEMBERED: usize = 64;
 
 /// The devices and their connections.
@@ -132,6 +150,7 @@ pub(super) struct Registry {
     pub(super) assigned: BTreeMap<usize, Vec<Assigned>>,
     /// By connection context: an interrupt object or a message table.
     pub(super) connections: BTreeMap<usize, Connection>,
+    /// Where message tables were.
     past: VecDeque<usize>,
 }
 
@@ -140,22 +159,14 @@ impl Registry {
         Self { assigned: BTreeMap::new(), connections: BTreeMap::new(), past: VecDeque::new() }
     }
 
-    pub(super) fn remember(&mut self, context: usize) {
+    pub(super) fn remember(&mut self, context: usize, connection: &Connection) {
+        if connection.table.is_none() {
+            return;
+        }
         if self.past.len() == REMEMBERED {
             self.past.pop_front();
         }
         self.past.push_back(context);
-    }
-
-    /// What a context is, that is no connection's.
-    pub(super) fn describe(&self, context: usize) -> &'static str {
-        if context == 0 {
-            "NULL"
-        } else if self.past.contains(&context) {
-            "that of an interrupt which is disconnected"
-        } else {
-            "nothing that IoConnectInterruptEx returned"
-        }
     }
 
     pub(super) fn objects(&self) -> impl Iterator<Item = &Arc<Object>> {
@@ -197,10 +208,46 @@ impl<H: Hal> Executive<H> {
         drop(before);
         if connected > 0 {
             self.violate(
-                Rule::ResourcesInUse,
-                "the PnP manager",
+                Breach::new(Rule::ResourcesInUse, "the PnP manager")
+                    .of(&[Reported::Device { address: pdo.addr() }]),
                 format_args!("{connected} connections of device {pdo:p} are still there"),
             );
         }
+    }
+
+    /// Reports a value that is passed as an interrupt object, or as a connection context, and is none.
+    pub(super) fn refuse_context(&self, value: usize, name: &str, call: &str) -> ! {
+        let breach = Breach::new(Rule::InterruptObject, call);
+        let live = self.live_object(value);
+        let was_table = self.registry.lock(&self.hal).past.contains(&value);
+        if value == 0 {
+            self.violate(breach, format_args!("{name} is NULL"));
+        } else if let Some(object) = live {
+            self.violate(
+                breach.of(&[object]),
+                format_args!("{name} {value:#x} is an interrupt object of a message table"),
+            );
+        } else if let Some((vector, _)) = token_parts(value) {
+            let object = Reported::FreedInterrupt { address: value, vector: vector.into() };
+            self.violate(breach.of(&[object]), format_args!("{name} is a {object}"));
+        } else if was_table {
+            let object = Reported::FreedMessageTable { address: value };
+            self.violate(breach.of(&[object]), format_args!("{name} is a {object}"));
+        } else if let Some(poison) = poison_of(value) {
+            self.violate(breach, format_args!("{name} is {value:#x}: {poison}"));
+        } else if let Residence::Freed(extent) = self.residence(value) {
+            self.violate(
+                breach.of(&[extent.freed()]),
+                format_args!("{name} {value:#x} is freed pool"),
+            );
+        }
+        self.violate(
+            breach,
+            format_args!("{name} {value:#x} is nothing that IoConnectInterruptEx returned"),
+        )
+    }
+
+    fn live_object(&self, token: usize) -> Option<Reported> {
+        self.dispatch.lock(&self.hal).chains.by_token(token).map(|object| object.report())
     }
 }

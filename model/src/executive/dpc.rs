@@ -3,7 +3,8 @@
 use core::{mem::offset_of, ptr};
 
 use super::{
-    Executive,
+    Call, Executive,
+    breach::Breach,
     dpc_queue::{CAPACITY, Kind, Queued},
 };
 use crate::{
@@ -12,7 +13,7 @@ use crate::{
         _KDPC_IMPORTANCE, BOOLEAN, CCHAR, KDPC, KDPC_IMPORTANCE, NTSTATUS, PKDEFERRED_ROUTINE,
         PKDPC, PPROCESSOR_NUMBER, PVOID, STATUS_INVALID_PARAMETER, STATUS_SUCCESS, UCHAR, USHORT,
     },
-    report::Rule,
+    report::{Object, Rule},
 };
 
 /// KDPC.Type: `DpcObject`.
@@ -27,13 +28,17 @@ const TARGETED: USHORT = 0x500;
 
 impl<H: Hal> Executive<H> {
     fn require_dpc(&self, dpc: PKDPC, call: &'static str) {
+        let objects = [named(dpc)];
         if dpc.is_null() || !dpc.is_aligned() {
-            self.violate(Rule::DpcInitialised, call, format_args!("{dpc:p} is no KDPC's address"));
+            let breach = Breach::new(Rule::DpcInitialised, call).of(&objects);
+            self.violate(breach, format_args!("{dpc:p} is no KDPC's address"));
         }
         // SAFETY: the caller of the kernel call promises that a KDPC's bytes are there.
         let kind = unsafe { dpc.cast::<UCHAR>().read() };
         if kind != DPC_OBJECT && kind != THREADED_DPC_OBJECT {
-            self.violate(Rule::DpcInitialised, call, format_args!("{dpc:p} is no KDPC"));
+            self.require_resident(named(dpc), dpc.addr(), call);
+            let breach = Breach::new(Rule::DpcInitialised, call).of(&objects);
+            self.violate(breach, format_args!("{dpc:p} was not initialised: it is no KDPC"));
         }
     }
 
@@ -80,15 +85,14 @@ impl<H: Hal> Executive<H> {
         context: PVOID,
         call: &'static str,
     ) {
+        let objects = [named(dpc)];
+        let breach = Breach::new(Rule::DpcInitialised, call).of(&objects);
         if dpc.is_null() || !dpc.is_aligned() || routine.is_none() {
-            self.violate(
-                Rule::DpcInitialised,
-                call,
-                format_args!("{dpc:p}, or its routine, is NULL"),
-            );
+            self.violate(breach, format_args!("{dpc:p}, or its routine, is NULL"));
         }
+        self.require_resident(named(dpc), dpc.addr(), call);
         if self.dispatch.lock(&self.hal).dpcs.is_queued(dpc) {
-            self.violate(Rule::DpcInitialised, call, format_args!("{dpc:p} is queued"));
+            self.violate(breach, format_args!("{dpc:p} is queued"));
         }
         let mut fresh =
             KDPC { DeferredRoutine: routine, DeferredContext: context, ..KDPC::default() };
@@ -106,8 +110,19 @@ impl<H: Hal> Executive<H> {
     pub unsafe fn ke_set_importance_dpc(&self, dpc: PKDPC, importance: KDPC_IMPORTANCE) {
         const CALL: &str = "KeSetImportanceDpc";
         self.require_dpc(dpc, CALL);
-        let Ok(importance) = UCHAR::try_from(importance) else {
-            self.violate(Rule::DpcInitialised, CALL, format_args!("no importance: {importance}"));
+        let known = [
+            _KDPC_IMPORTANCE::LowImportance,
+            _KDPC_IMPORTANCE::MediumImportance,
+            _KDPC_IMPORTANCE::HighImportance,
+            _KDPC_IMPORTANCE::MediumHighImportance,
+        ];
+        let valid = UCHAR::try_from(importance).ok().filter(|_| known.contains(&importance));
+        let Some(importance) = valid else {
+            let breach = Breach::new(Rule::DpcTarget, CALL);
+            self.violate(
+                breach.of(&[named(dpc)]),
+                format_args!("there is no importance {importance}"),
+            );
         };
         // SAFETY: Importance is the second byte of a KDPC.
         let field = unsafe { dpc.byte_add(1) };
@@ -126,7 +141,14 @@ impl<H: Hal> Executive<H> {
         let processors = self.hal.processors();
         let known = u8::try_from(number).ok().filter(|it| usize::from(*it) < processors);
         let Some(known) = known else {
-            self.violate(Rule::DpcInitialised, CALL, format_args!("no processor: {number}"));
+            let breach = Breach::new(Rule::DpcTarget, CALL);
+            // The number as it was passed: a CHAR that is negative is no less wrong.
+            let passed = u64::from(number.cast_unsigned());
+            let parameters = [0x3, dpc.addr() as u64, passed, processors as u64];
+            self.violate(
+                breach.stops(0xC7, parameters).of(&[named(dpc)]),
+                format_args!("there is no processor {number}, but {processors} of them"),
+            );
         };
         // SAFETY: Number is at the third byte of a KDPC, which is aligned to 8.
         let field = unsafe { dpc.byte_add(2) };
@@ -146,6 +168,9 @@ impl<H: Hal> Executive<H> {
     ) -> NTSTATUS {
         // SAFETY: the caller's promise.
         let number = unsafe { number.read() };
+        if let Some(fault) = self.fault(Call::KeSetTargetProcessorDpcEx) {
+            return fault.status();
+        }
         if number.Group != 0 || usize::from(number.Number) >= self.hal.processors() {
             return STATUS_INVALID_PARAMETER;
         }
@@ -174,7 +199,8 @@ impl<H: Hal> Executive<H> {
         let target = unsafe { content.__bindgen_anon_1.__bindgen_anon_1 };
         let Some(routine) = content.DeferredRoutine else {
             drop(dispatch);
-            self.violate(Rule::DpcInitialised, CALL, format_args!("{dpc:p} has no routine"));
+            let breach = Breach::new(Rule::DpcInitialised, CALL);
+            self.violate(breach.of(&[named(dpc)]), format_args!("{dpc:p} has no routine"));
         };
         let processor = match target.Number.checked_sub(TARGETED) {
             Some(number) if usize::from(number) < self.hal.processors() => usize::from(number),
@@ -186,7 +212,11 @@ impl<H: Hal> Executive<H> {
         let queue = &mut dispatch.dpcs.queue(kind, processor).waiting;
         if queue.len() == CAPACITY {
             drop(dispatch);
-            self.violate(Rule::DpcState, CALL, format_args!("{CAPACITY} DPCs are queued already"));
+            let breach = Breach::new(Rule::DpcQueue, CALL);
+            self.violate(
+                breach.of(&[named(dpc)]),
+                format_args!("{CAPACITY} DPCs are queued on processor {processor} already"),
+            );
         }
         let queued =
             Queued { dpc, routine, context: content.DeferredContext, first, second, sequence };
@@ -202,8 +232,9 @@ impl<H: Hal> Executive<H> {
         unsafe { set_pointer(dpc, offset_of!(KDPC, SystemArgument2), second) };
         // SAFETY: as above.
         unsafe { set_pointer(dpc, offset_of!(KDPC, DpcData), dpc.cast()) };
+        let event = Event::DpcQueued { dpc: dpc.addr(), processor, threaded, sequence };
+        self.hal.trace(&event);
         drop(dispatch);
-        self.hal.trace(&Event::DpcQueued { dpc: dpc.addr(), processor });
         match kind {
             Kind::Threaded => self.hal.request_dpc_thread(processor),
             Kind::Dispatch if target.Importance == LOW_IMPORTANCE => {
@@ -227,8 +258,14 @@ impl<H: Hal> Executive<H> {
         }
         // SAFETY: a KDPC, by the caller's promise; the executive writes to it under the lock only.
         unsafe { set_pointer(dpc, offset_of!(KDPC, DpcData), ptr::null_mut()) };
+        drop(dispatch);
+        self.hal.trace(&Event::DpcRemoved { dpc: dpc.addr() });
         1
     }
+}
+
+fn named(dpc: PKDPC) -> Object {
+    Object::Dpc { address: dpc.addr() }
 }
 
 /// Writes one of a KDPC's pointers, and nothing else: another processor may be looking at the rest.

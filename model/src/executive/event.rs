@@ -2,7 +2,7 @@
 
 use core::sync::atomic::{AtomicI32, Ordering};
 
-use super::Executive;
+use super::{Call, Executive, breach::Breach};
 use crate::{
     hal::{Hal, Threads},
     nt::{
@@ -10,7 +10,7 @@ use crate::{
         KPRIORITY, KPROCESSOR_MODE, KWAIT_REASON, LIST_ENTRY, LONG, NTSTATUS, PLARGE_INTEGER,
         PRKEVENT, PVOID, STATUS_SUCCESS, STATUS_TIMEOUT,
     },
-    report::Rule,
+    report::{Object, Rule},
 };
 
 /// `DISPATCHER_HEADER.Size` of an event: its size in words of 4 bytes.
@@ -31,6 +31,10 @@ impl Event<'_> {
         }
         self.state.load(Ordering::Acquire) != 0
     }
+}
+
+fn named(event: PRKEVENT) -> Object {
+    Object::Event { address: event.addr() }
 }
 
 /// Notes that a thread waits for the event at this address, also until its wait has unwound.
@@ -59,11 +63,11 @@ impl<H: Hal> Executive<H> {
         let known = [_EVENT_TYPE::NotificationEvent, _EVENT_TYPE::SynchronizationEvent];
         if event.is_null() || !event.is_aligned() || !known.contains(&kind) {
             self.violate(
-                Rule::EventInitialised,
-                CALL,
+                Breach::new(Rule::EventInitialised, CALL).of(&[named(event)]),
                 format_args!("{event:p} as an event of type {kind}"),
             );
         }
+        self.require_resident(named(event), event.addr(), CALL);
         // SAFETY: the caller's promise; only the address is taken.
         let list = unsafe { &raw mut (*event).Header.WaitListHead };
         let mut fresh = KEVENT::default();
@@ -81,9 +85,10 @@ impl<H: Hal> Executive<H> {
     /// A KEVENT's bytes are there and stay for `'a`, and after it was initialised its state is
     /// accessed by the kernel's calls only.
     unsafe fn event<'a>(&self, event: PRKEVENT, call: &'static str) -> Event<'a> {
+        let objects = [named(event)];
         if event.is_null() || !event.is_aligned() {
-            let rule = Rule::EventInitialised;
-            self.violate(rule, call, format_args!("{event:p} is no event's address"));
+            let breach = Breach::new(Rule::EventInitialised, call).of(&objects);
+            self.violate(breach, format_args!("{event:p} is no event's address"));
         }
         // SAFETY: the caller's promise: these bytes change no more once they are initialised.
         let lock = unsafe { (*event).Header.Lock };
@@ -93,9 +98,9 @@ impl<H: Hal> Executive<H> {
         let list = unsafe { &raw const (*event).Header.WaitListHead };
         let kind = lock & 0xFF;
         if lock >> 16 != EVENT_SIZE || kind > 1 || first.addr() != list.addr() {
+            self.require_resident(named(event), event.addr(), call);
             self.violate(
-                Rule::EventInitialised,
-                call,
+                Breach::new(Rule::EventInitialised, call).of(&objects),
                 format_args!("{event:p} was not initialised, or it was moved since"),
             );
         }
@@ -120,7 +125,15 @@ impl<H: Hal> Executive<H> {
         const CALL: &str = "KeSetEvent";
         // Wait says that a wait follows at once, so it is legal where waiting is.
         let highest = if wait == 0 { DISPATCH_LEVEL } else { APC_LEVEL };
-        self.require_irql(Rule::IrqlSetEvent, CALL, highest);
+        let objects = [named(event)];
+        self.require_irql_or(highest, |irql| {
+            let breach = Breach::new(Rule::IrqlSetEvent, CALL).of(&objects);
+            if irql > u64::from(DISPATCH_LEVEL) {
+                breach.verifier(0x80, [irql, event.addr() as u64, 0])
+            } else {
+                breach.compliance(0x20016)
+            }
+        });
         // SAFETY: the caller's promise.
         let event = unsafe { self.event(event, CALL) };
         event.state.swap(1, Ordering::AcqRel)
@@ -133,7 +146,7 @@ impl<H: Hal> Executive<H> {
     /// `event` is initialised.
     pub unsafe fn ke_clear_event(&self, event: PRKEVENT) {
         const CALL: &str = "KeClearEvent";
-        self.require_irql(Rule::IrqlDispatch, CALL, DISPATCH_LEVEL);
+        self.require_event_irql(event, CALL);
         // SAFETY: the caller's promise.
         let event = unsafe { self.event(event, CALL) };
         event.state.store(0, Ordering::Release);
@@ -146,10 +159,18 @@ impl<H: Hal> Executive<H> {
     /// `event` is initialised.
     pub unsafe fn ke_read_state_event(&self, event: PRKEVENT) -> LONG {
         const CALL: &str = "KeReadStateEvent";
-        self.require_irql(Rule::IrqlDispatch, CALL, DISPATCH_LEVEL);
+        self.require_event_irql(event, CALL);
         // SAFETY: the caller's promise.
         let event = unsafe { self.event(event, CALL) };
         event.state.load(Ordering::Acquire)
+    }
+
+    /// The calls that the compliance rule `IrqlKeDispatchLte` names.
+    fn require_event_irql(&self, event: PRKEVENT, call: &'static str) {
+        let objects = [named(event)];
+        self.require_irql_or(DISPATCH_LEVEL, |_| {
+            Breach::new(Rule::IrqlDispatch, call).of(&objects).compliance(0x20011)
+        });
     }
 
     /// Whether a thread waits for an event in this range of memory.
@@ -183,23 +204,34 @@ impl<H: Threads> Executive<H> {
             // SAFETY: all members are made of the same integers.
             unsafe { limit.QuadPart }
         });
-        if limit == Some(0) {
-            self.require_irql(Rule::IrqlWait, CALL, DISPATCH_LEVEL);
-        } else {
-            self.require_irql(Rule::IrqlWait, CALL, APC_LEVEL);
+        let objects = [Object::Event { address: object.addr() }];
+        let highest = if limit == Some(0) { DISPATCH_LEVEL } else { APC_LEVEL };
+        self.require_irql_or(highest, |irql| {
+            let kind = match limit {
+                _ if irql > u64::from(DISPATCH_LEVEL) => 0x120,
+                None => 0x121,
+                Some(_) => 0x122,
+            };
+            let parameters = [0, object.addr() as u64, timeout.addr() as u64];
+            Breach::new(Rule::IrqlWait, CALL).of(&objects).verifier(kind, parameters)
+        });
+        if limit != Some(0) {
             self.require_no_threaded_dpc(Rule::IrqlWait, CALL);
         }
         let mode = i32::from(mode);
         if reason != _KWAIT_REASON::Executive || mode != _MODE::KernelMode || alertable != 0 {
             self.violate(
-                Rule::WaitParameters,
-                CALL,
+                Breach::new(Rule::WaitParameters, CALL).of(&objects),
                 format_args!("reason {reason}, mode {mode}, alertable {alertable}"),
             );
         }
         let address = object.addr();
         // SAFETY: the caller's promise.
         let event = unsafe { self.event(object.cast(), CALL) };
+        let fault = limit.and_then(|_| self.fault(Call::KeWaitForSingleObject));
+        if let Some(fault) = fault {
+            return fault.status();
+        }
         if event.take() {
             return STATUS_SUCCESS;
         }
@@ -220,12 +252,11 @@ impl<H: Threads> Executive<H> {
             if end.is_none() && now - start > self.hal.patience() {
                 let who = self.hal.thread();
                 self.violate(
-                    Rule::WaitEnds,
-                    CALL,
+                    Breach::new(Rule::WaitEnds, CALL).of(&objects),
                     format_args!("{who} waits for the event {address:#x}, which nobody sets"),
                 );
             }
-            self.hal.block();
+            self.hal.block_until(end);
         }
         STATUS_SUCCESS
     }

@@ -1,6 +1,6 @@
 //! IRQL.
 
-use super::Executive;
+use super::{Executive, breach::Breach};
 use crate::{
     hal::Hal,
     nt::{HIGH_LEVEL, KIRQL},
@@ -30,7 +30,9 @@ impl<H: Hal> Executive<H> {
         const CALL: &str = "KfRaiseIrql";
         let before = self.hal.irql();
         if new < before || u32::from(new) > HIGH_LEVEL {
-            self.violate(Rule::IrqlOrder, CALL, format_args!("from {before} to {new}"));
+            let breach = Breach::new(Rule::IrqlOrder, CALL);
+            let breach = breach.verifier(0x30, [before.into(), new.into(), 0]);
+            self.violate(breach, format_args!("from {before} to {new}"));
         }
         self.hal.set_irql(new);
         before
@@ -45,13 +47,14 @@ impl<H: Hal> Executive<H> {
         let before = self.hal.irql();
         let processor = self.hal.processor();
         let lowest = self.dispatch.lock(&self.hal).held.lowest_irql(processor);
+        let breach = Breach::new(Rule::IrqlOrder, call);
         if new > before {
-            self.violate(Rule::IrqlOrder, call, format_args!("from {before} to {new}"));
+            let breach = breach.verifier(0x31, [before.into(), new.into(), 0]);
+            self.violate(breach, format_args!("from {before} to {new}"));
         }
         if new < lowest {
             self.violate(
-                Rule::IrqlOrder,
-                call,
+                breach,
                 format_args!("to {new}, while a lock is held that needs {lowest}"),
             );
         }

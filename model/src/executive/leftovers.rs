@@ -1,10 +1,17 @@
 //! What is left behind at the end of a run.
 
-use alloc::{collections::BTreeMap, vec::Vec};
+use alloc::vec::Vec;
 use core::fmt;
 
-use super::{Executive, pool::Tag};
-use crate::{hal::Hal, nt::ULONG};
+use super::{
+    Executive,
+    breach::{Breach, VERIFIER},
+};
+use crate::{
+    hal::Hal,
+    nt::ULONG,
+    report::{BugCheck, Rule, Tag},
+};
 
 /// What a driver left behind. It displays as a list for people.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,6 +39,8 @@ pub struct PoolLeft {
     pub blocks: usize,
     /// How many bytes they are, together.
     pub bytes: usize,
+    /// How many of these bytes are paged pool.
+    pub paged: usize,
 }
 
 impl Leftovers {
@@ -45,6 +54,21 @@ impl Leftovers {
             && self.work_items == 0
             && self.critical_regions == 0
     }
+
+    /// The bug check that Driver Verifier's pool tracking ends in when a driver that leaves this
+    /// behind is unloaded. Only pool has one.
+    ///
+    /// ```
+    /// use wdm_interrupt_model::executive::Leftovers;
+    ///
+    /// assert_eq!(Leftovers::default().bug_check(), None);
+    /// ```
+    #[must_use]
+    pub fn bug_check(&self) -> Option<BugCheck> {
+        let sum = |of: fn(&PoolLeft) -> usize| self.pool.iter().map(of).sum::<usize>() as u64;
+        let (paged, bytes, blocks) = (sum(|it| it.paged), sum(|it| it.bytes), sum(|it| it.blocks));
+        (blocks > 0).then(|| BugCheck::new(VERIFIER, [0x60, paged, bytes - paged, blocks]))
+    }
 }
 
 impl fmt::Display for Leftovers {
@@ -53,7 +77,7 @@ impl fmt::Display for Leftovers {
             return f.write_str("nothing");
         }
         let mut separator = "";
-        for PoolLeft { tag, blocks, bytes } in &self.pool {
+        for PoolLeft { tag, blocks, bytes, .. } in &self.pool {
             write!(f, "{separator}pool '{}': {blocks} blocks, {bytes} bytes", Tag(*tag))?;
             separator = "; ";
         }
@@ -85,14 +109,15 @@ impl<H: Hal> Executive<H> {
     /// is a broken rule.
     pub fn left_behind(&self) -> Leftovers {
         self.require_all_poisoned();
-        let mut tags = BTreeMap::new();
-        let pool = self.pool.lock(&self.hal);
-        for block in pool.live.values() {
-            let (blocks, bytes) = tags.entry(block.tag).or_insert((0, 0));
-            *blocks += 1;
-            *bytes += block.range().len();
-        }
-        drop(pool);
+        let left = self.pool_by_tag().into_iter().filter(|tag| tag.blocks() > 0);
+        let pool = left
+            .map(|it| PoolLeft {
+                tag: it.tag,
+                blocks: it.blocks(),
+                bytes: it.bytes(),
+                paged: it.paged,
+            })
+            .collect();
         let registry = self.registry.lock(&self.hal);
         let interrupts = registry.objects().map(|object| object.vector).collect();
         drop(registry);
@@ -101,14 +126,21 @@ impl<H: Hal> Executive<H> {
         let critical_regions = dispatch.regions.iter().sum();
         drop(dispatch);
         let work_items = self.work.lock(&self.hal).count();
-        let pool = tags.into_iter();
-        Leftovers {
-            pool: pool.map(|(tag, (blocks, bytes))| PoolLeft { tag, blocks, bytes }).collect(),
-            interrupts,
-            dpcs,
-            locks,
-            work_items,
-            critical_regions,
+        Leftovers { pool, interrupts, dpcs, locks, work_items, critical_regions }
+    }
+
+    /// Reports what drivers have not given back, if there is anything. For the end of a run, or the
+    /// unload of a driver, which `call` names.
+    pub fn require_nothing_left(&self, call: &str) {
+        let leftovers = self.left_behind();
+        if leftovers.is_empty() {
+            return;
         }
+        let breach = Breach::new(Rule::LeftBehind, call);
+        let breach = match leftovers.bug_check() {
+            Some(BugCheck { code, parameters }) => breach.stops(code, parameters),
+            None => breach,
+        };
+        self.violate(breach, format_args!("left behind: {leftovers}"));
     }
 }

@@ -1,114 +1,22 @@
 //! Spin locks: a driver's own, and those of interrupts.
 
-use alloc::{vec, vec::Vec};
 use core::{
     mem,
-    ops::Range,
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use super::Executive;
+use super::{
+    Executive,
+    breach::Breach,
+    held::{DEPTH, Held},
+};
 use crate::{
-    hal::Hal,
+    hal::{Event, Hal},
     nt::{DISPATCH_LEVEL, KIRQL, PKINTERRUPT, PKSPIN_LOCK},
-    report::Rule,
+    report::{Object, Rule},
 };
 
 const DISPATCH: u8 = DISPATCH_LEVEL.to_le_bytes()[0];
-/// How many locks a processor can hold at once.
-const DEPTH: usize = 16;
-
-/// A lock that a processor holds.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Held {
-    address: usize,
-    /// The IRQL below which the processor must not go meanwhile.
-    irql: u8,
-}
-
-/// The locks that each processor holds, in the order of acquiring.
-pub(super) struct HeldLocks {
-    processors: Vec<([Held; DEPTH], usize)>,
-    /// The lock that each processor waits for, or 0.
-    waiting: Vec<usize>,
-}
-
-impl HeldLocks {
-    pub(super) fn new(processors: usize) -> Self {
-        Self {
-            processors: vec![([Held::default(); DEPTH], 0); processors],
-            waiting: vec![0; processors],
-        }
-    }
-
-    fn of(&self, processor: usize) -> &[Held] {
-        let (locks, count) = &self.processors[processor];
-        &locks[..*count]
-    }
-
-    pub(super) fn holds(&self, processor: usize, address: usize) -> bool {
-        self.of(processor).iter().any(|held| held.address == address)
-    }
-
-    pub(super) fn count(&self, processor: usize) -> usize {
-        self.processors[processor].1
-    }
-
-    pub(super) fn total(&self) -> usize {
-        self.processors.iter().map(|(_, count)| count).sum()
-    }
-
-    /// The IRQL that the processor must not go below.
-    pub(super) fn lowest_irql(&self, processor: usize) -> u8 {
-        self.of(processor).iter().map(|held| held.irql).max().unwrap_or(0)
-    }
-
-    pub(super) fn any_in(&self, range: &Range<usize>) -> Option<usize> {
-        (0..self.processors.len())
-            .flat_map(|processor| self.of(processor))
-            .map(|held| held.address)
-            .find(|address| range.contains(address))
-    }
-
-    /// Whether the lock that `processor` waits for is held by one that waits for one that is held
-    /// by one … that waits for one that `processor` holds.
-    fn is_deadlocked(&self, processor: usize) -> bool {
-        let mut waiter = processor;
-        for _ in 0..self.processors.len() {
-            let lock = self.waiting[waiter];
-            let mut others = 0..self.processors.len();
-            let Some(owner) = others.find(|other| lock != 0 && self.holds(*other, lock)) else {
-                return false;
-            };
-            if owner == processor {
-                return true;
-            }
-            waiter = owner;
-        }
-        false
-    }
-
-    fn push(&mut self, processor: usize, held: Held) -> bool {
-        let (locks, count) = &mut self.processors[processor];
-        let Some(slot) = locks.get_mut(*count) else {
-            return false;
-        };
-        *slot = held;
-        *count += 1;
-        true
-    }
-
-    /// Forgets a lock; false if the processor does not hold it.
-    fn remove(&mut self, processor: usize, address: usize) -> bool {
-        let (locks, count) = &mut self.processors[processor];
-        let Some(index) = locks[..*count].iter().position(|held| held.address == address) else {
-            return false;
-        };
-        locks.copy_within(index + 1..*count, index);
-        *count -= 1;
-        true
-    }
-}
 
 /// An interrupt's lock, held while a routine of the driver's runs.
 pub(super) struct Holding<'a, H: Hal> {
@@ -175,60 +83,119 @@ impl<H: Hal> Executive<H> {
     }
 
     fn acquire(&self, word: *mut u64, irql: u8, call: &'static str) {
-        let processor = self.hal.processor();
-        if self.dispatch.lock(&self.hal).held.holds(processor, word.addr()) {
-            self.violate(Rule::Deadlock, call, format_args!("lock {word:p} is held here already"));
+        let (processor, address) = (self.hal.processor(), word.addr());
+        if self.dispatch.lock(&self.hal).held.holds(processor, address) {
+            let breach = Breach::new(Rule::Deadlock, call);
+            self.violate(
+                breach.verifier(0x1000, [address as u64, 0, 0]).of(&[Object::SpinLock { address }]),
+                format_args!("lock {word:p} is held here already"),
+            );
         }
         // SAFETY: the caller of the kernel call promises that the lock is in place and aligned;
         // everyone writes to it through atomics.
         let lock = unsafe { AtomicU64::from_ptr(word) };
         let mut waiting = None;
-        while lock.compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed).is_err() {
-            waiting.get_or_insert_with(|| Waiting::new(self, processor, word.addr()));
+        while let Err(value) = lock.compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed) {
+            if value != 1 {
+                self.refuse_lock_word(word, value, call);
+            }
+            waiting.get_or_insert_with(|| Waiting::new(self, processor, address));
             if self.dispatch.lock(&self.hal).held.is_deadlocked(processor) {
+                let breach = Breach::new(Rule::Deadlock, call);
                 self.violate(
-                    Rule::Deadlock,
-                    call,
+                    breach
+                        .verifier(0x1001, [address as u64, 0, 0])
+                        .of(&[Object::SpinLock { address }]),
                     format_args!("the holder of lock {word:p} waits for one that is held here"),
                 );
             }
             self.hal.relax();
         }
         drop(waiting);
-        let held = Held { address: word.addr(), irql };
+        let held = Held { address, irql };
         let kept = self.dispatch.lock(&self.hal).held.push(processor, held);
         if !kept {
             lock.store(0, Ordering::Release);
             self.violate(
-                Rule::Deadlock,
-                call,
+                Breach::new(Rule::Deadlock, call).of(&[Object::SpinLock { address }]),
                 format_args!("more than {DEPTH} locks held at once"),
             );
         }
     }
 
+    /// A lock's word is neither free nor taken.
+    fn refuse_lock_word(&self, word: *mut u64, value: u64, call: &'static str) -> ! {
+        let address = word.addr();
+        self.require_resident(Object::SpinLock { address }, address, call);
+        let breach = Breach::new(Rule::LockWord, call);
+        self.violate(
+            breach.verifier(0x1002, [address as u64, 0, 0]).of(&[Object::SpinLock { address }]),
+            format_args!("lock {word:p} was not initialised, or written to: it is {value:#x}"),
+        );
+    }
+
+    /// A KDPC, an event or a spin lock is where it can be used at raised IRQL.
+    pub(super) fn require_resident(&self, object: Object, address: usize, call: &'static str) {
+        if let Some((what, pool)) = self.residence(address).unfit() {
+            let breach = Breach::new(Rule::Resident, call);
+            let breach = match (object, pool) {
+                (
+                    Object::Dpc { .. },
+                    Object::Pool { address: start, bytes, .. }
+                    | Object::FreedPool { address: start, bytes, .. },
+                ) => {
+                    let end = start + bytes;
+                    breach.stops(0xC7, [0x1, address as u64, start as u64, end as u64])
+                }
+                _ => breach.verifier(0xE1, [address as u64, 0, 0]),
+            };
+            self.violate(breach.of(&[object, pool]), format_args!("the {object} is in {what}"));
+        }
+    }
+
     fn release(&self, word: *mut u64, call: &'static str) {
         let processor = self.hal.processor();
-        if !self.dispatch.lock(&self.hal).held.remove(processor, word.addr()) {
-            self.violate(Rule::LockOwner, call, format_args!("lock {word:p} is not held here"));
+        let address = word.addr();
+        let mut dispatch = self.dispatch.lock(&self.hal);
+        let removed = dispatch.held.remove(processor, address);
+        let elsewhere = dispatch.held.is_held(address);
+        drop(dispatch);
+        if !removed {
+            let breach = Breach::new(Rule::LockOwner, call);
+            // For who releases what another has, Windows names the threads.
+            let unacquired = breach.verifier(0x1007, [address as u64, 0, 0]);
+            let breach = if elsewhere { breach } else { unacquired };
+            self.violate(
+                breach.of(&[Object::SpinLock { address }]),
+                format_args!("lock {word:p} is not held here"),
+            );
         }
         // SAFETY: as in `acquire`.
         let before = unsafe { AtomicU64::from_ptr(word) }.swap(0, Ordering::Release);
         if before == 0 {
-            self.violate(Rule::LockWord, call, format_args!("lock {word:p} is 0 while held"));
+            self.violate(
+                Breach::new(Rule::LockWord, call).of(&[Object::SpinLock { address }]),
+                format_args!("lock {word:p} is 0 while held"),
+            );
         }
     }
 
     fn require_lock(&self, lock: PKSPIN_LOCK, call: &'static str) {
         if lock.is_null() || !lock.is_aligned() {
-            self.violate(Rule::LockWord, call, format_args!("{lock:p} is no address of a lock"));
+            let breach = Breach::new(Rule::LockWord, call);
+            self.violate(breach, format_args!("{lock:p} is no address of a lock"));
         }
+        let address = lock.addr();
         if self.dispatch.lock(&self.hal).chains.is_supplied(lock) {
+            let breach = Breach::new(Rule::LockOfInterrupt, call);
             self.violate(
-                Rule::LockOfInterrupt,
-                call,
+                breach.verifier(0x1008, [address as u64, 0, 0]).of(&[Object::SpinLock { address }]),
                 format_args!("lock {lock:p} was supplied for an interrupt that is connected"),
             );
+        }
+        // One in freed memory is found out by its word, which is poison.
+        if self.is_paged(address) {
+            self.require_resident(Object::SpinLock { address }, address, call);
         }
     }
 
@@ -239,7 +206,12 @@ impl<H: Hal> Executive<H> {
     /// `lock` is in place, and stays until it is released.
     pub unsafe fn ke_acquire_spin_lock_raise_to_dpc(&self, lock: PKSPIN_LOCK) -> KIRQL {
         const CALL: &str = "KeAcquireSpinLockRaiseToDpc";
-        self.require_irql(Rule::IrqlDispatch, CALL, DISPATCH_LEVEL);
+        let address = lock.addr();
+        let objects = [Object::SpinLock { address }];
+        self.require_irql_or(DISPATCH_LEVEL, |irql| {
+            let breach = Breach::new(Rule::IrqlDispatch, CALL).of(&objects);
+            breach.verifier(0x42, [irql, address as u64, 0])
+        });
         self.require_lock(lock, CALL);
         let before = self.hal.irql();
         let raised = self.raised(DISPATCH);
@@ -256,9 +228,13 @@ impl<H: Hal> Executive<H> {
     /// `lock` is in place.
     pub unsafe fn ke_release_spin_lock(&self, lock: PKSPIN_LOCK, new_irql: KIRQL) {
         const CALL: &str = "KeReleaseSpinLock";
-        self.require_at_dispatch(CALL);
+        self.require_at_dispatch(lock, Some(0x32), CALL);
         if u32::from(new_irql) > DISPATCH_LEVEL {
-            self.violate(Rule::LockOwner, CALL, format_args!("new IRQL {new_irql}"));
+            let breach = Breach::new(Rule::LockOwner, CALL);
+            self.violate(
+                breach.of(&[Object::SpinLock { address: lock.addr() }]),
+                format_args!("new IRQL {new_irql}"),
+            );
         }
         self.release(lock, CALL);
         self.lower(new_irql, CALL);
@@ -271,7 +247,7 @@ impl<H: Hal> Executive<H> {
     /// `lock` is in place, and stays until it is released.
     pub unsafe fn ke_acquire_spin_lock_at_dpc_level(&self, lock: PKSPIN_LOCK) {
         const CALL: &str = "KeAcquireSpinLockAtDpcLevel";
-        self.require_at_dispatch(CALL);
+        self.require_at_dispatch(lock, self.below_dispatch(0x40), CALL);
         self.require_lock(lock, CALL);
         self.acquire(lock, DISPATCH, CALL);
     }
@@ -283,14 +259,27 @@ impl<H: Hal> Executive<H> {
     /// `lock` is in place.
     pub unsafe fn ke_release_spin_lock_from_dpc_level(&self, lock: PKSPIN_LOCK) {
         const CALL: &str = "KeReleaseSpinLockFromDpcLevel";
-        self.require_at_dispatch(CALL);
+        self.require_at_dispatch(lock, self.below_dispatch(0x41), CALL);
         self.release(lock, CALL);
     }
 
-    fn require_at_dispatch(&self, call: &'static str) {
+    /// A kind of Driver Verifier's violations that is documented for calls below `DISPATCH_LEVEL`.
+    fn below_dispatch(&self, kind: u64) -> Option<u64> {
+        (self.hal.irql() < DISPATCH).then_some(kind)
+    }
+
+    fn require_at_dispatch(&self, lock: PKSPIN_LOCK, kind: Option<u64>, call: &'static str) {
         let irql = self.hal.irql();
         if u32::from(irql) != DISPATCH_LEVEL {
-            self.violate(Rule::LockOwner, call, format_args!("called at IRQL {irql}, not 2"));
+            let address = lock.addr();
+            let objects = [Object::SpinLock { address }];
+            let breach = Breach::new(Rule::LockOwner, call).of(&objects);
+            let documented =
+                kind.map(|kind| breach.verifier(kind, [irql.into(), address as u64, 0]));
+            self.violate(
+                documented.unwrap_or(breach),
+                format_args!("called at IRQL {irql}, not 2"),
+            );
         }
     }
 
@@ -303,17 +292,16 @@ impl<H: Hal> Executive<H> {
         const CALL: &str = "KeAcquireInterruptSpinLock";
         let object = self.connected_object(interrupt, CALL);
         if object.is_passive() {
+            let breach = Breach::new(Rule::PassiveInterruptLock, CALL);
             self.violate(
-                Rule::PassiveInterruptLock,
-                CALL,
+                breach.stops(0x13B, [0x1, object.token() as u64, 0, 0]).of(&[object.report()]),
                 format_args!("vector {:#x} is served at PASSIVE_LEVEL", object.vector),
             );
         }
         let before = self.hal.irql();
         if before > object.synchronize_irql {
             self.violate(
-                Rule::SynchronizeIrql,
-                CALL,
+                Breach::new(Rule::SynchronizeIrql, CALL).of(&[object.report()]),
                 format_args!("the SynchronizeIrql is {}", object.synchronize_irql),
             );
         }
@@ -321,14 +309,15 @@ impl<H: Hal> Executive<H> {
         let lowest = self.dispatch.lock(&self.hal).held.lowest_irql(processor);
         if u32::from(lowest) > DISPATCH_LEVEL {
             self.violate(
-                Rule::LockNested,
-                CALL,
+                Breach::new(Rule::LockNested, CALL).of(&[object.report()]),
                 format_args!("a lock that needs IRQL {lowest} is held here already"),
             );
         }
         let raised = self.raised(object.synchronize_irql);
         self.acquire(object.lock_word(), object.synchronize_irql, CALL);
         mem::forget(raised);
+        let (vector, irql) = (object.vector, object.synchronize_irql);
+        self.hal.trace(&Event::InterruptLockAcquired { vector, irql });
         before
     }
 
@@ -343,12 +332,12 @@ impl<H: Hal> Executive<H> {
         let irql = self.hal.irql();
         if irql != object.synchronize_irql || old_irql > irql {
             self.violate(
-                Rule::LockOwner,
-                CALL,
+                Breach::new(Rule::LockOwner, CALL).of(&[object.report()]),
                 format_args!("held at IRQL {}, to go to {old_irql}", object.synchronize_irql),
             );
         }
         self.release(object.lock_word(), CALL);
+        self.hal.trace(&Event::InterruptLockReleased { vector: object.vector });
         drop(object);
         self.lower(old_irql, CALL);
     }

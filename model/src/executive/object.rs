@@ -8,6 +8,7 @@ use core::{
 use crate::{
     hal::Source,
     nt::{BOOLEAN, KINTERRUPT, PKINTERRUPT, PKSPIN_LOCK, PVOID, ULONG},
+    report,
 };
 
 pub(super) type ServiceRoutine =
@@ -51,7 +52,9 @@ unsafe impl Sync for Object {}
 
 /// Interrupt objects look as if they were in the kernel's half of the address space, where nothing
 /// is mapped on a host or in the bed. No address is ever used twice, so one that went stale is
-/// always found out, and what a driver might do with what it points to faults.
+/// always found out, and what a driver might do with what it points to faults: what special pool does
+/// with the page of a freed allocation holds for every interrupt object, freed or not. An address
+/// says which vector it was made for, also when the object has long been forgotten.
 const OBJECT_BASE: usize = 0xFFFF_E000_0000_0000;
 /// Where in an address the object's number begins, above its vector.
 const NUMBER: u32 = 20;
@@ -69,6 +72,19 @@ impl Object {
     /// Whether it is served at `PASSIVE_LEVEL`, under an event instead of a spin lock.
     pub(super) const fn is_passive(&self) -> bool {
         self.irql == 0
+    }
+
+    /// What reports say of it.
+    pub(super) const fn report(&self) -> report::Object {
+        report::Object::Interrupt { address: self.token(), vector: self.vector }
+    }
+
+    /// The address of its service routine.
+    pub(super) fn routine_address(&self) -> u64 {
+        match self.routine {
+            Routine::Line(routine) => routine as usize as u64,
+            Routine::Message(routine, _) => routine as usize as u64,
+        }
     }
 
     pub(super) const fn message(&self) -> Option<u32> {

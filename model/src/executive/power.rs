@@ -2,9 +2,9 @@
 
 use core::sync::atomic::Ordering;
 
-use super::Executive;
+use super::{Executive, breach::Breach};
 use crate::{
-    hal::Hal,
+    hal::{Event, Hal},
     nt::{DISPATCH_LEVEL, PIO_REPORT_INTERRUPT_ACTIVE_STATE_PARAMETERS},
     report::Rule,
 };
@@ -53,7 +53,8 @@ impl<H: Hal> Executive<H> {
     ) {
         self.require_irql(Rule::IrqlDispatch, call, DISPATCH_LEVEL);
         if parameters.is_null() || !parameters.is_aligned() {
-            self.violate(Rule::ConnectParameters, call, format_args!("at {parameters:p}"));
+            let breach = Breach::new(Rule::ConnectParameters, call);
+            self.violate(breach, format_args!("at {parameters:p}"));
         }
         // SAFETY: the caller's promise.
         let block = unsafe { parameters.read() };
@@ -63,27 +64,37 @@ impl<H: Hal> Executive<H> {
         let registry = self.registry.lock(&self.hal);
         for object in registry.connections.get(&context).into_iter().flat_map(|it| &it.objects) {
             object.active.store(active, Ordering::Relaxed);
+            let vector = object.vector;
+            let event = if active {
+                Event::ReportedActive { vector }
+            } else {
+                Event::ReportedInactive { vector }
+            };
+            self.hal.trace(&event);
         }
     }
 
     /// A Version and a connection context that `IoConnectInterruptEx` returned together.
     pub(super) fn require_connection(&self, context: usize, version: u32, call: &'static str) {
         let registry = self.registry.lock(&self.hal);
-        let known = registry.connections.get(&context).map(|connection| connection.version);
-        let what = registry.describe(context);
+        let connection = registry.connections.get(&context);
+        let known = connection.map(|connection| (connection.version, connection.report(context)));
         drop(registry);
-        match known {
-            None => self.violate(
-                Rule::InterruptObject,
-                call,
-                format_args!("the connection context {context:#x} is {what}"),
-            ),
-            Some(returned) if returned != version => self.violate(
-                Rule::DisconnectVersion,
-                call,
+        let Some((returned, object)) = known else {
+            self.refuse_context(context, "the connection context", call);
+        };
+        if returned != version {
+            let breach = Breach::new(Rule::DisconnectVersion, call);
+            // The bug check is that of IoDisconnectInterruptEx, and of no other call.
+            let breach = if call == "IoDisconnectInterruptEx" {
+                breach.stops(0xCA, [0x9, version.into(), 0, 0])
+            } else {
+                breach
+            };
+            self.violate(
+                breach.of(&[object]),
                 format_args!("Version is {version}, and the connect returned {returned}"),
-            ),
-            Some(_) => {}
+            );
         }
     }
 }

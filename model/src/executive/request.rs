@@ -23,6 +23,8 @@ pub(super) struct Request {
     pub(super) synchronize_irql: u8,
     pub(super) floating_save: bool,
     pub(super) full: Option<IO_CONNECT_INTERRUPT_FULLY_SPECIFIED_PARAMETERS>,
+    /// Whether what is behind its version's members is zero.
+    pub(super) is_zeroed: bool,
 }
 
 impl Request {
@@ -43,6 +45,7 @@ impl Request {
                     synchronize_irql: full.SynchronizeIrql,
                     floating_save: full.FloatingSave != 0,
                     full: Some(full),
+                    is_zeroed: true,
                 })
             }
             CONNECT_LINE_BASED => {
@@ -59,6 +62,7 @@ impl Request {
                     synchronize_irql: line.SynchronizeIrql,
                     floating_save: line.FloatingSave != 0,
                     full: None,
+                    is_zeroed: is_zero_behind(block, size_of_val(&line)),
                 })
             }
             CONNECT_MESSAGE_BASED | CONNECT_MESSAGE_BASED_PASSIVE => {
@@ -76,20 +80,21 @@ impl Request {
                     synchronize_irql: message.SynchronizeIrql,
                     floating_save: message.FloatingSave != 0,
                     full: None,
+                    is_zeroed: is_zero_behind(block, size_of_val(&message)),
                 })
             }
             _ => Err(STATUS_INVALID_PARAMETER_1),
         }
     }
 
-    /// Whether a routine that this version needs, or the pointer to write to, is not there.
-    pub(super) const fn is_incomplete(&self) -> bool {
-        let routine = match self.version {
+    /// Whether the routine that this version needs is there.
+    pub(super) const fn has_routine(&self) -> bool {
+        match self.version {
             CONNECT_MESSAGE_BASED | CONNECT_MESSAGE_BASED_PASSIVE => self.message.is_some(),
             _ => self.line.is_some(),
-        };
-        self.device == 0 || self.out.is_null() || !routine
+        }
     }
+
     /// Whether it asks for a service routine at `PASSIVE_LEVEL`, whatever the interrupt's own IRQL.
     pub(super) const fn is_passive(&self) -> bool {
         match self.full {
@@ -97,4 +102,15 @@ impl Request {
             None => self.version == CONNECT_MESSAGE_BASED_PASSIVE,
         }
     }
+}
+
+/// Whether the union of a block is zero from its byte `used` on: what its version has no member for.
+fn is_zero_behind(block: &IO_CONNECT_INTERRUPT_PARAMETERS, used: usize) -> bool {
+    let members = (&raw const block.__bindgen_anon_1).cast::<u8>();
+    (used..size_of_val(&block.__bindgen_anon_1)).all(|offset| {
+        // SAFETY: inside the union, whose members are as many bytes at most.
+        let byte = unsafe { members.add(offset) };
+        // SAFETY: as above; the driver zeroed the block, or wrote something else there.
+        unsafe { byte.read_volatile() == 0 }
+    })
 }

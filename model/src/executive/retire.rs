@@ -4,13 +4,14 @@ use core::{mem::offset_of, ptr};
 
 use super::{
     Executive,
+    breach::Breach,
     dpc::set_pointer,
-    dpc_queue::{Kind, Running},
+    dpc_queue::{Kind, Queued, Running},
 };
 use crate::{
     hal::{Event, Hal},
     nt::{DISPATCH_LEVEL, KDPC, PASSIVE_LEVEL},
-    report::Rule,
+    report::{Object, Rule},
 };
 
 /// Marks that a DPC runs, also until its routine has unwound.
@@ -34,6 +35,7 @@ impl<H: Hal> Executive<H> {
         const CALL: &str = "KeFlushQueuedDpcs";
         self.require_irql(Rule::IrqlPassive, CALL, PASSIVE_LEVEL);
         self.require_no_threaded_dpc(Rule::FlushInDpc, CALL);
+        self.hal.trace(&Event::FlushEntered);
         let until = self.dispatch.lock(&self.hal).dpcs.next_sequence;
         loop {
             let mut idle = true;
@@ -48,6 +50,7 @@ impl<H: Hal> Executive<H> {
                 }
             }
             if idle {
+                self.hal.trace(&Event::FlushLeft);
                 return;
             }
             self.hal.relax();
@@ -58,7 +61,7 @@ impl<H: Hal> Executive<H> {
     pub(super) fn require_no_threaded_dpc(&self, rule: Rule, call: &'static str) {
         let processor = self.hal.processor();
         if self.dispatch.lock(&self.hal).dpcs.runs_threaded(processor) {
-            self.violate(rule, call, format_args!("called in a threaded DPC"));
+            self.violate(Breach::new(rule, call), format_args!("called in a threaded DPC"));
         }
     }
 
@@ -109,29 +112,53 @@ impl<H: Hal> Executive<H> {
             drop(dispatch);
             let running = RunningGuard { executive: self, kind, processor };
             if !intact {
-                self.violate(Rule::DpcOverwritten, CALL, format_args!("{dpc:#x} changed"));
+                let breach = Breach::new(Rule::DpcOverwritten, CALL);
+                self.violate(
+                    breach.of(&[Object::Dpc { address: dpc }]),
+                    format_args!("{dpc:#x} changed"),
+                );
             }
-            let locks = self.locks_held();
-            self.hal.trace(&Event::DpcEntered { dpc, processor });
+            let before = (self.locks_held(), self.regions_entered());
+            let (threaded, sequence) = (kind == Kind::Threaded, next.sequence);
+            self.hal.trace(&Event::DpcEntered { dpc, processor, threaded, sequence });
             // SAFETY: the driver gave this routine to be called so.
             unsafe { (next.routine)(next.dpc, next.context, next.first, next.second) };
             self.hal.trace(&Event::DpcLeft { dpc });
-            let (irql, held) = (self.hal.irql(), self.locks_held());
-            let entered_at = match kind {
-                Kind::Dispatch => DISPATCH_LEVEL,
-                Kind::Threaded => PASSIVE_LEVEL,
-            };
-            if u32::from(irql) != entered_at || held != locks {
-                self.violate(
-                    Rule::DpcState,
-                    CALL,
-                    format_args!(
-                        "{dpc:#x} was entered at IRQL {entered_at} with {locks} locks held, and \
-                         returned at IRQL {irql} with {held}"
-                    ),
-                );
-            }
+            self.require_dpc_unchanged(&next, kind, before);
             drop(running);
+        }
+    }
+
+    /// A deferred routine that ran left everything as it found it: IRQL, locks, critical regions.
+    fn require_dpc_unchanged(&self, ran: &Queued, kind: Kind, before: (usize, usize)) {
+        let (locks, regions) = before;
+        let (irql, held, inside) = (self.hal.irql(), self.locks_held(), self.regions_entered());
+        let entered_at = match kind {
+            Kind::Dispatch => DISPATCH_LEVEL,
+            Kind::Threaded => PASSIVE_LEVEL,
+        };
+        let dpc = ran.dpc.addr();
+        let objects = [Object::Dpc { address: dpc }];
+        let breach = Breach::new(Rule::DpcState, "a deferred routine").of(&objects);
+        if u32::from(irql) != entered_at || held != locks {
+            self.violate(
+                breach,
+                format_args!(
+                    "{dpc:#x} was entered at IRQL {entered_at} with {locks} locks held, and \
+                     returned at IRQL {irql} with {held}"
+                ),
+            );
+        }
+        if inside != regions {
+            // Windows counts down: a region that is entered disables APCs once more.
+            let count = |regions: usize| (regions as u64).wrapping_neg();
+            let routine = ran.routine as usize as u64;
+            self.violate(
+                breach.stops(0xC7, [0x4, routine, count(regions), count(inside)]),
+                format_args!(
+                    "{dpc:#x} was entered in {regions} critical regions, and returned in {inside}"
+                ),
+            );
         }
     }
 }

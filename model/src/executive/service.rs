@@ -1,14 +1,15 @@
 //! Delivering an interrupt to service routines.
 
-use core::sync::atomic::Ordering;
+use core::{fmt, sync::atomic::Ordering};
 
 use super::{
     Executive,
+    breach::Breach,
     object::{Object, Routine},
 };
 use crate::{
     hal::{Event, Hal},
-    report::Rule,
+    report::{Object as Reported, Rule},
 };
 
 /// After so many rounds in which an edge-triggered interrupt was claimed, it is a storm.
@@ -44,10 +45,27 @@ impl<H: Hal> Executive<H> {
                 return claimed_at_all;
             }
         }
-        self.violate(
-            Rule::Storm,
+        self.storm(
+            vector,
             "a service routine",
             format_args!("vector {vector:#x} was claimed {STORM} times on end"),
+        )
+    }
+
+    /// Reports that a vector interrupts for ever: for the HAL, which sees a line that stays asserted.
+    pub fn storm(&self, vector: u32, call: &str, detail: fmt::Arguments<'_>) -> ! {
+        let first = self.dispatch.lock(&self.hal).chains.first(vector);
+        let breach = Breach::new(Rule::Storm, call);
+        let Some((object, count)) = first else {
+            self.violate(breach.of(&[Reported::Vector { vector }]), detail);
+        };
+        let (routine, context) = (object.routine_address(), object.context.addr() as u64);
+        let chained = if count > 1 { 0x2 } else { 0x1 };
+        let (address, reported) = (object.token() as u64, object.report());
+        drop(object);
+        self.violate(
+            breach.stops(0xF2, [routine, context, address, chained]).of(&[reported]),
+            detail,
         )
     }
 
@@ -98,17 +116,20 @@ impl<H: Hal> Executive<H> {
         call: &'static str,
     ) {
         let (irql, held) = (self.hal.irql(), self.locks_held());
+        let objects = [object.report()];
+        let breach = Breach::new(rule, call).of(&objects);
         if irql != object.synchronize_irql {
-            self.violate(
-                rule,
-                call,
-                format_args!("entered at IRQL {}, left at {irql}", object.synchronize_irql),
-            );
+            let (before, after) = (object.synchronize_irql.into(), irql.into());
+            let breach = if rule == Rule::IsrState {
+                breach.verifier(0x111, [object.routine_address(), before, after])
+            } else {
+                breach
+            };
+            self.violate(breach, format_args!("entered at IRQL {before}, left at {after}"));
         }
         if held != locks || !self.is_held(object.lock_word()) {
             self.violate(
-                rule,
-                call,
+                breach,
                 format_args!("entered with {locks} locks held, left with {held}, or with others"),
             );
         }

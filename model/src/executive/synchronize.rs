@@ -2,7 +2,7 @@
 
 use alloc::sync::Arc;
 
-use super::{Executive, object::Object};
+use super::{Executive, breach::Breach, object::Object};
 use crate::{
     hal::{Event, Hal},
     nt::{BOOLEAN, PKINTERRUPT, PKSYNCHRONIZE_ROUTINE, PVOID},
@@ -26,21 +26,22 @@ impl<H: Hal> Executive<H> {
         let irql = self.hal.irql();
         if irql > object.synchronize_irql {
             self.violate(
-                Rule::SynchronizeIrql,
-                CALL,
+                Breach::new(Rule::SynchronizeIrql, CALL).of(&[object.report()]),
                 format_args!("the SynchronizeIrql is {}", object.synchronize_irql),
             );
         }
         let Some(routine) = routine else {
-            self.violate(Rule::RoutineState, CALL, format_args!("the routine is NULL"));
+            let breach = Breach::new(Rule::RoutineState, CALL);
+            self.violate(breach.of(&[object.report()]), format_args!("the routine is NULL"));
         };
         let raised = self.raised(object.synchronize_irql);
         let holding = self.hold(object.lock_word(), object.synchronize_irql, CALL);
         let locks = self.locks_held();
-        self.hal
-            .trace(&Event::Synchronize { vector: object.vector, irql: object.synchronize_irql });
+        let (vector, irql) = (object.vector, object.synchronize_irql);
+        self.hal.trace(&Event::SynchronizeEntered { vector, irql });
         // SAFETY: the caller's promise.
         let result = unsafe { routine(context) };
+        self.hal.trace(&Event::SynchronizeLeft { vector });
         self.require_unchanged(&object, locks, Rule::RoutineState, CALL);
         drop(holding);
         // Lowering IRQL lets in what waited, which may take long: the object is not kept for it.
@@ -58,8 +59,7 @@ impl<H: Hal> Executive<H> {
         let token = interrupt.addr();
         let found = self.dispatch.lock(&self.hal).chains.by_token(token);
         let Some(object) = found else {
-            let what = self.registry.lock(&self.hal).describe(token);
-            self.violate(Rule::InterruptObject, call, format_args!("{interrupt:p} is {what}"));
+            self.refuse_context(token, "the interrupt object", call);
         };
         object
     }

@@ -14,6 +14,8 @@ use crate::{
 /// An `IO_INTERRUPT_MESSAGE_INFO` with all its entries, one block.
 pub(super) struct MessageTable {
     block: Block,
+    /// Its content's, once it is filled.
+    fingerprint: u64,
 }
 
 const ENTRIES: usize = core::mem::offset_of!(IO_INTERRUPT_MESSAGE_INFO, MessageInfo);
@@ -30,7 +32,7 @@ impl MessageTable {
         let entries = objects.len().max(count as usize);
         let size = ENTRIES + entries * size_of::<IO_INTERRUPT_MESSAGE_INFO_ENTRY>();
         let block = Block::allocate(size, TAG, 0)?;
-        let table = Self { block };
+        let mut table = Self { block, fingerprint: 0 };
         let header = table.pointer();
         let head = IO_INTERRUPT_MESSAGE_INFO {
             UnifiedIrql: unified_irql,
@@ -55,7 +57,13 @@ impl MessageTable {
                 entry.cast::<IO_INTERRUPT_MESSAGE_INFO_ENTRY>().write(message(object, affinity));
             }
         }
+        table.fingerprint = table.block.fingerprint();
         Some(table)
+    }
+
+    /// Whether it is as the driver was given it, and so is what is next to it.
+    pub(super) fn is_intact(&self) -> bool {
+        self.block.damage().is_none() && self.block.fingerprint() == self.fingerprint
     }
 
     pub(super) const fn pointer(&self) -> NonNull<IO_INTERRUPT_MESSAGE_INFO> {

@@ -3,19 +3,22 @@
 use alloc::collections::BTreeMap;
 use core::ptr;
 
-use super::Executive;
+use super::{Executive, breach::Breach};
 use crate::{
-    hal::Threads,
+    hal::{Event, Threads},
     nt::{
         _WORK_QUEUE_TYPE, DISPATCH_LEVEL, IO_WORKITEM_ROUTINE, PDEVICE_OBJECT, PIO_WORKITEM,
         PIO_WORKITEM_ROUTINE, PVOID, WORK_QUEUE_TYPE,
     },
-    report::Rule,
+    report::{Object, Rule},
 };
 
 /// Work items look as if they were in the kernel's half of the address space, as interrupt objects
 /// do, and no address is ever used twice.
 const ITEM_BASE: usize = 0xFFFF_D700_0000_0000;
+
+/// `WORKER_INVALID`.
+const WORKER_INVALID: u32 = 0xE4;
 
 /// What a work item that exists is doing.
 #[derive(Clone, Copy)]
@@ -68,8 +71,11 @@ impl<H: Threads> Executive<H> {
         const CALL: &str = "IoAllocateWorkItem";
         self.require_irql(Rule::IrqlDispatch, CALL, DISPATCH_LEVEL);
         if !self.hal.reference(device) {
-            let rule = Rule::WorkItemDevice;
-            self.violate(rule, CALL, format_args!("{device:p} is no device object"));
+            let breach = Breach::new(Rule::WorkItemDevice, CALL);
+            self.violate(
+                breach.of(&[Object::Device { address: device.addr() }]),
+                format_args!("{device:p} is no device object"),
+            );
         }
         self.hal.dereference(device);
         if self.fault(super::Call::IoAllocateWorkItem).is_some() {
@@ -97,22 +103,30 @@ impl<H: Threads> Executive<H> {
     ) {
         const CALL: &str = "IoQueueWorkItem";
         self.require_irql(Rule::IrqlDispatch, CALL, DISPATCH_LEVEL);
+        let (address, number) = (item.addr() as u64, u64::from(queue.cast_unsigned()));
+        let objects = [Object::WorkItem { address: item.addr() }];
+        let breach = Breach::new(Rule::WorkItemState, CALL).of(&objects);
         let Some(routine) = routine else {
-            self.violate(Rule::WorkItemState, CALL, format_args!("the routine is NULL"));
+            let breach = breach.stops(WORKER_INVALID, [0x7, address, number, 0]);
+            self.violate(breach, format_args!("the routine is NULL"));
         };
         if !(_WORK_QUEUE_TYPE::CriticalWorkQueue.._WORK_QUEUE_TYPE::MaximumWorkQueue)
             .contains(&queue)
         {
-            self.violate(Rule::WorkItemState, CALL, format_args!("there is no queue {queue}"));
+            let breach = breach.stops(WORKER_INVALID, [0x6, address, number, 0]);
+            self.violate(breach, format_args!("there is no queue {queue}"));
         }
         let mut work = self.work.lock(&self.hal);
         let device = match work.items.get_mut(&item.addr()) {
             Some(found) if found.queued.is_none() => {
                 found.queued = Some(Queued { routine, context });
+                self.hal.trace(&Event::WorkItemQueued { item: item.addr() });
                 Ok(found.device)
             }
-            Some(_) => Err("is queued already"),
-            None => Err("was freed, or never was a work item"),
+            Some(_) => {
+                Err((breach.stops(WORKER_INVALID, [0x1, address, number, 0]), "is queued already"))
+            }
+            None => Err((breach, "was freed, or never was a work item")),
         };
         drop(work);
         match device {
@@ -120,7 +134,7 @@ impl<H: Threads> Executive<H> {
                 self.hal.reference(device);
                 self.hal.queue_work(item);
             }
-            Err(what) => self.violate(Rule::WorkItemState, CALL, format_args!("{item:p} {what}")),
+            Err((breach, what)) => self.violate(breach, format_args!("{item:p} {what}")),
         }
     }
 
@@ -129,17 +143,22 @@ impl<H: Threads> Executive<H> {
         const CALL: &str = "IoFreeWorkItem";
         self.require_irql(Rule::IrqlDispatch, CALL, DISPATCH_LEVEL);
         let mut work = self.work.lock(&self.hal);
-        let what = match work.items.get(&item.addr()) {
+        let objects = [Object::WorkItem { address: item.addr() }];
+        let breach = Breach::new(Rule::WorkItemState, CALL).of(&objects);
+        let refused = match work.items.get(&item.addr()) {
             Some(Item { queued: None, .. }) => {
                 work.items.remove(&item.addr());
                 None
             }
-            Some(_) => Some("is queued"),
-            None => Some("was freed already, or never was a work item"),
+            Some(Item { queued: Some(Queued { routine, .. }), .. }) => {
+                let parameters = [0x2, item.addr() as u64, *routine as usize as u64, 0];
+                Some((breach.stops(WORKER_INVALID, parameters), "is queued"))
+            }
+            None => Some((breach, "was freed already, or never was a work item")),
         };
         drop(work);
-        if let Some(what) = what {
-            self.violate(Rule::WorkItemState, CALL, format_args!("{item:p} {what}"));
+        if let Some((breach, what)) = refused {
+            self.violate(breach, format_args!("{item:p} {what}"));
         }
     }
 
@@ -158,13 +177,22 @@ impl<H: Threads> Executive<H> {
             return;
         };
         let kept = Kept { hal: &self.hal, device };
+        self.hal.trace(&Event::WorkItemEntered { item: item.addr() });
         // SAFETY: the driver gave this routine and this context to be called so.
         unsafe { routine(device, context) };
+        self.hal.trace(&Event::WorkItemLeft { item: item.addr() });
         let (irql, locks) = (self.hal.irql(), self.locks_held());
         if irql != 0 || locks != 0 {
+            let objects = [Object::WorkItem { address: item.addr() }];
+            let breach = Breach::new(Rule::WorkItemState, CALL).of(&objects);
+            let breach = if u32::from(irql) >= DISPATCH_LEVEL {
+                let (routine, context) = (routine as usize as u64, context.addr() as u64);
+                breach.stops(0xE1, [routine, irql.into(), context, item.addr() as u64])
+            } else {
+                breach
+            };
             self.violate(
-                Rule::WorkItemState,
-                CALL,
+                breach,
                 format_args!("{item:p} returned at IRQL {irql} with {locks} locks held"),
             );
         }

@@ -6,7 +6,7 @@ use super::{
     DeviceBuilder,
     builder::Wish,
     mutex::{Mutex, MutexGuard},
-    processor::current,
+    processor::{current, notify},
     resources::{Promised, ResourceList},
 };
 use crate::{
@@ -201,6 +201,7 @@ impl Device {
         let current = current();
         let vector = self.resources().interrupts[index].vector();
         let executive = current.inner.executive();
+        current.give_others_a_turn();
         if processor == current.processor() || executive.is_passive(vector) {
             return Self::raise_vector(vector);
         }
@@ -209,12 +210,14 @@ impl Device {
         }
         require_active(vector);
         current.shared().processors[processor].raise(vector);
+        notify(&current.inner, processor);
         current.poll();
         Delivery::Pending
     }
 
     fn raise_vector(vector: u32) -> Delivery {
         let current = current();
+        current.give_others_a_turn();
         if current.inner.executive().connected(vector) == 0 {
             return Delivery::NotConnected;
         }
@@ -321,9 +324,9 @@ fn require_active(vector: u32) {
     let executive = current.inner.executive();
     let required = current.shared().adversary.silence_while_inactive.load(Ordering::Relaxed);
     if required && executive.is_active(vector) == Some(false) {
-        executive.hal().violate(
+        executive.hal().blame_device(
             Rule::InactiveInterrupt,
-            "a device",
+            vector,
             format_args!("vector {vector:#x} interrupts, and was reported inactive"),
         );
     }

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeSet,
     fmt,
+    string::ToString,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -13,22 +14,24 @@ use std::{
 };
 
 use super::{
+    log::Log,
     machine::Inner,
     mutex::Mutex,
     objects::DeviceObjects,
-    processor::{Role, bind, current},
+    processor::{Role, bind, current, notify},
     requests::Requests,
+    schedule::{Doing, Place, Schedule, this_task},
     threads::{SYSTEM_THREADS, Threads},
     vectors::Vectors,
+    violation::Violation,
 };
 use crate::{
     hal::{self, Event, Hal, InterruptState, Source},
     nt::{PDEVICE_OBJECT, PIO_WORKITEM},
-    report::{Report, Rule},
+    report::{Object, Report, Rule},
+    trace::Record,
 };
 
-/// No more events than this are kept.
-const EVENTS: usize = 1 << 16;
 /// For so long a processor may be waited for.
 const PATIENCE: Duration = Duration::from_secs(40);
 /// How long a thread that waits lets others run before it looks again.
@@ -42,12 +45,14 @@ pub(super) struct Shared {
     pub(super) processors: Vec<Requests>,
     pub(super) threads: Threads,
     pub(super) objects: DeviceObjects,
+    /// Says which thread goes on, in a test that explores. Otherwise all do.
+    pub(super) schedule: Option<Schedule>,
     clock: Clock,
     /// For so long a wait without a timeout may last, in units of 100 ns.
     patience: AtomicU64,
     pub(super) adversary: Adversary,
-    events: Mutex<Vec<Event>>,
-    pub(super) violations: Mutex<Vec<Rule>>,
+    pub(super) log: Log,
+    pub(super) violations: Mutex<Vec<Violation>>,
     /// How many vectors of each IRQL are given to devices.
     pub(super) vectors: Mutex<Vectors>,
     /// The vectors whose line is asserted.
@@ -67,20 +72,26 @@ pub(super) struct Adversary {
 }
 
 impl Shared {
-    pub(super) fn new(processors: usize) -> Self {
+    pub(super) fn new(processors: usize, schedule: Option<Schedule>) -> Self {
         Self {
             known: processors,
             processors: (0..processors + SYSTEM_THREADS).map(|_| Requests::default()).collect(),
             threads: Threads::new(processors),
             objects: DeviceObjects::default(),
+            schedule,
             clock: Clock::new(),
             patience: AtomicU64::new(300_000_000),
             adversary: Adversary::default(),
-            events: Mutex::default(),
+            log: Log::default(),
             violations: Mutex::default(),
             vectors: Mutex::default(),
             asserted: Mutex::default(),
         }
+    }
+
+    /// Since the machine was made.
+    fn nanoseconds(&self) -> u64 {
+        self.schedule.as_ref().map_or_else(|| self.clock.nanoseconds(), Schedule::nanoseconds)
     }
 
     pub(super) fn assert_line(&self, vector: u32, asserted: bool) {
@@ -104,8 +115,13 @@ impl Shared {
         self.adversary.hold_dpcs.load(Ordering::Relaxed)
     }
 
-    pub(super) fn events(&self) -> Vec<Event> {
-        self.events.lock().clone()
+    /// Keeps what happened at this IRQL of a processor.
+    pub(super) fn record(&self, processor: usize, irql: u8, event: Event) {
+        let number = u32::try_from(processor).unwrap_or(u32::MAX);
+        self.log.record(|| {
+            let time = self.nanoseconds();
+            Record { time, processor: number, context: number, irql, event }
+        });
     }
 }
 
@@ -155,6 +171,8 @@ impl Hal for HostHal {
         let current = current();
         if current.processor() == processor {
             current.deliver();
+        } else {
+            notify(&current.inner, processor);
         }
     }
 
@@ -182,12 +200,13 @@ impl Hal for HostHal {
     }
 
     fn relax(&self) {
-        current().poll();
-        thread::yield_now();
+        let current = current();
+        current.poll();
+        current.give_way(None, thread::yield_now);
     }
 
     fn pause(&self) {
-        thread::yield_now();
+        current().give_way(None, thread::yield_now);
     }
 
     fn unmask(&self, vector: u32, _source: Source) {
@@ -205,9 +224,15 @@ impl Hal for HostHal {
     fn mask(&self, _vector: u32, _source: Source) {}
 
     fn connected(&self, vectors: &[u32]) {
+        let current = current();
+        if current.is_scheduled() {
+            for _ in vectors {
+                current.point();
+            }
+        }
         let adversary = &self.shared.adversary;
         if adversary.dpc_elsewhere_during_connect.load(Ordering::Relaxed) {
-            interrupt_elsewhere(&current().inner, vectors);
+            interrupt_elsewhere(&current.inner, vectors);
         } else if adversary.interrupt_during_connect.load(Ordering::Relaxed) {
             interrupt_here(vectors);
         }
@@ -218,10 +243,16 @@ impl Hal for HostHal {
         for vector in vectors {
             let alone = current.inner.executive().connected(*vector) == 1;
             if alone && self.shared.is_asserted(*vector) {
-                self.storm(
+                current.inner.executive().storm(
+                    *vector,
                     "IoDisconnectInterruptEx",
                     format_args!("the line of vector {vector:#x} is still asserted"),
                 );
+            }
+        }
+        if current.is_scheduled() {
+            for _ in vectors {
+                current.point();
             }
         }
         if self.shared.adversary.interrupt_during_disconnect.load(Ordering::Relaxed) {
@@ -231,8 +262,11 @@ impl Hal for HostHal {
 
     fn violation(&self, report: &Report<'_>) -> ! {
         let mut violations = self.shared.violations.lock();
-        violations.push(report.rule);
+        violations.push(report.into());
         drop(violations);
+        if let (Some(schedule), Some(task)) = (&self.shared.schedule, this_task()) {
+            schedule.note_message(task, report.to_string());
+        }
         if thread::panicking() {
             // The panic below cannot be caught any more, so this says what happened.
             std::eprintln!("{report}");
@@ -241,21 +275,31 @@ impl Hal for HostHal {
     }
 
     fn trace(&self, event: &Event) {
-        let mut events = self.shared.events.lock();
-        if events.len() < EVENTS {
-            events.push(*event);
+        self.shared.record(self.processor(), self.irql(), *event);
+        // No lock of the executive's is held at these.
+        if let Event::IsrEntered { .. }
+        | Event::SynchronizeEntered { .. }
+        | Event::DpcEntered { .. }
+        | Event::WorkItemEntered { .. } = event
+        {
+            current().give_others_a_turn();
         }
     }
 }
 
 impl hal::Threads for HostHal {
     fn time(&self) -> u64 {
-        self.shared.clock.now()
+        self.shared.schedule.as_ref().map_or_else(|| self.shared.clock.now(), Schedule::time)
     }
 
     fn block(&self) {
-        current().poll();
-        thread::sleep(TURN);
+        self.block_until(None);
+    }
+
+    fn block_until(&self, end: Option<u64>) {
+        let current = current();
+        current.poll();
+        current.give_way(end, || thread::sleep(TURN));
     }
 
     fn patience(&self) -> u64 {
@@ -298,6 +342,11 @@ impl Clock {
     fn now(&self) -> u64 {
         self.time + hundreds_of_nanoseconds(self.start.elapsed())
     }
+
+    /// Since the machine was made.
+    fn nanoseconds(&self) -> u64 {
+        u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
 }
 
 /// The kernel's unit of time.
@@ -306,13 +355,17 @@ fn hundreds_of_nanoseconds(duration: Duration) -> u64 {
 }
 
 impl HostHal {
-    pub(super) fn storm(&self, call: &str, detail: fmt::Arguments<'_>) -> ! {
-        self.violate(Rule::Storm, call, detail)
-    }
-
-    pub(super) fn violate(&self, rule: Rule, call: &str, detail: fmt::Arguments<'_>) -> ! {
-        let (processor, irql) = (self.processor(), self.irql());
-        self.violation(&Report { rule, call, processor, irql, detail })
+    /// Reports what a device does that it must not.
+    pub(super) fn blame_device(&self, rule: Rule, vector: u32, detail: fmt::Arguments<'_>) -> ! {
+        self.violation(&Report {
+            rule,
+            bug_check: None,
+            call: "a device",
+            processor: self.processor(),
+            irql: self.irql(),
+            objects: &[Object::Vector { vector }],
+            detail,
+        })
     }
 }
 
@@ -335,11 +388,20 @@ fn interrupt_elsewhere(inner: &Arc<Inner>, vectors: &[u32]) {
     let Some(processor) = free else {
         panic!("dpc_elsewhere_during_connect needs a processor that no thread is");
     };
+    let role = Role::Processor(processor);
+    let place = inner.place(role);
+    let task = place.as_ref().map(Place::task);
     let outcome = thread::scope(|scope| {
         let elsewhere = scope.spawn(|| {
-            let _bound = bind(inner, processor, Role::Processor(processor));
+            let _turn = place.map(Place::begin);
+            let _bound = bind(inner, processor, role);
             interrupt_here(vectors);
         });
+        while let (Some(schedule), Some(task)) = (&shared.schedule, task)
+            && !schedule.is_ended(task)
+        {
+            current().give_way(None, || ());
+        }
         elsewhere.join()
     });
     if let Err(panic) = outcome {
@@ -348,11 +410,15 @@ fn interrupt_elsewhere(inner: &Arc<Inner>, vectors: &[u32]) {
 }
 
 /// Waits for `done`, letting in what comes.
-pub(super) fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
+pub(super) fn wait_until(what: &'static str, mut done: impl FnMut() -> bool) {
     let start = Instant::now();
-    while !done() {
-        assert!(start.elapsed() < PATIENCE, "waited {PATIENCE:?} for {what}");
-        current().poll();
-        thread::yield_now();
+    let current = current();
+    while !current.look(&mut done) {
+        let _waiting = current.meanwhile(Doing::Waiting(what));
+        current.poll();
+        current.give_way(None, || {
+            assert!(start.elapsed() < PATIENCE, "waited {PATIENCE:?} for {what}");
+            thread::yield_now();
+        });
     }
 }

@@ -2,7 +2,8 @@
 //! in `ntddk`. Each works on the machine that the calling thread is a processor of.
 //!
 //! They do what [`Executive`](crate::executive::Executive)'s methods of the same names do, and
-//! before that let in what waits for this processor.
+//! before that let in what waits for this processor. In a test that [explores](super::Explore),
+//! others may come in between then, and when they return.
 
 #![expect(
     non_snake_case,
@@ -10,7 +11,10 @@
     reason = "names are the kernel's, and so are the obligations"
 )]
 
-use super::processor::{current, thread_id};
+use super::{
+    points::enter,
+    processor::{current, thread_id},
+};
 use crate::nt::{
     BOOLEAN, CCHAR, EVENT_TYPE, HANDLE, KDPC_IMPORTANCE, KIRQL, KPRIORITY, KPROCESSOR_MODE,
     KWAIT_REASON, LONG, NTSTATUS, PDEVICE_OBJECT, PIO_CONNECT_INTERRUPT_PARAMETERS,
@@ -23,8 +27,7 @@ use crate::nt::{
 nt_fn! {
     /// `IoConnectInterruptEx`: `PASSIVE_LEVEL`.
     pub unsafe fn IoConnectInterruptEx(Parameters: PIO_CONNECT_INTERRUPT_PARAMETERS) -> NTSTATUS {
-        let processor = current();
-        processor.poll();
+        let processor = enter("IoConnectInterruptEx");
         // SAFETY: the caller's obligations are the same.
         unsafe { processor.inner.executive().io_connect_interrupt_ex(Parameters) }
     }
@@ -33,8 +36,7 @@ nt_fn! {
 nt_fn! {
     /// `IoDisconnectInterruptEx`: `PASSIVE_LEVEL`.
     pub unsafe fn IoDisconnectInterruptEx(Parameters: PIO_DISCONNECT_INTERRUPT_PARAMETERS) {
-        let processor = current();
-        processor.poll();
+        let processor = enter("IoDisconnectInterruptEx");
         // SAFETY: the caller's obligations are the same.
         unsafe { processor.inner.executive().io_disconnect_interrupt_ex(Parameters) };
     }
@@ -43,8 +45,7 @@ nt_fn! {
 nt_fn! {
     /// `IoReportInterruptActive`: `DISPATCH_LEVEL` at most.
     pub unsafe fn IoReportInterruptActive(Parameters: PIO_REPORT_INTERRUPT_ACTIVE_STATE_PARAMETERS) {
-        let processor = current();
-        processor.poll();
+        let processor = enter("IoReportInterruptActive");
         // SAFETY: the caller's obligations are the same.
         unsafe { processor.inner.executive().io_report_interrupt_active(Parameters) };
     }
@@ -53,8 +54,7 @@ nt_fn! {
 nt_fn! {
     /// `IoReportInterruptInactive`: `DISPATCH_LEVEL` at most.
     pub unsafe fn IoReportInterruptInactive(Parameters: PIO_REPORT_INTERRUPT_ACTIVE_STATE_PARAMETERS) {
-        let processor = current();
-        processor.poll();
+        let processor = enter("IoReportInterruptInactive");
         // SAFETY: the caller's obligations are the same.
         unsafe { processor.inner.executive().io_report_interrupt_inactive(Parameters) };
     }
@@ -63,8 +63,7 @@ nt_fn! {
 nt_fn! {
     /// `KeSynchronizeExecution`: the `SynchronizeIrql` at most.
     pub unsafe fn KeSynchronizeExecution(Interrupt: PKINTERRUPT, SynchronizeRoutine: PKSYNCHRONIZE_ROUTINE, SynchronizeContext: PVOID) -> BOOLEAN {
-        let processor = current();
-        processor.poll();
+        let processor = enter("KeSynchronizeExecution");
         // SAFETY: the caller's obligations are the same.
         unsafe { processor.inner.executive().ke_synchronize_execution(Interrupt, SynchronizeRoutine, SynchronizeContext) }
     }
@@ -73,8 +72,7 @@ nt_fn! {
 nt_fn! {
     /// `KeAcquireInterruptSpinLock`: the `SynchronizeIrql` at most.
     pub unsafe fn KeAcquireInterruptSpinLock(Interrupt: PKINTERRUPT) -> KIRQL {
-        let processor = current();
-        processor.poll();
+        let processor = enter("KeAcquireInterruptSpinLock");
         // SAFETY: the caller's obligations are the same.
         unsafe { processor.inner.executive().ke_acquire_interrupt_spin_lock(Interrupt) }
     }
@@ -83,8 +81,7 @@ nt_fn! {
 nt_fn! {
     /// `KeReleaseInterruptSpinLock`: the `SynchronizeIrql`.
     pub unsafe fn KeReleaseInterruptSpinLock(Interrupt: PKINTERRUPT, OldIrql: KIRQL) {
-        let processor = current();
-        processor.poll();
+        let processor = enter("KeReleaseInterruptSpinLock");
         // SAFETY: the caller's obligations are the same.
         unsafe { processor.inner.executive().ke_release_interrupt_spin_lock(Interrupt, OldIrql) };
     }
@@ -93,8 +90,7 @@ nt_fn! {
 nt_fn! {
     /// `KeInitializeDpc`: any IRQL.
     pub unsafe fn KeInitializeDpc(Dpc: PRKDPC, DeferredRoutine: PKDEFERRED_ROUTINE, DeferredContext: PVOID) {
-        let processor = current();
-        processor.poll();
+        let processor = enter("KeInitializeDpc");
         // SAFETY: the caller's obligations are the same.
         unsafe { processor.inner.executive().ke_initialize_dpc(Dpc, DeferredRoutine, DeferredContext) };
     }
@@ -103,8 +99,7 @@ nt_fn! {
 nt_fn! {
     /// `KeInsertQueueDpc`: any IRQL.
     pub unsafe fn KeInsertQueueDpc(Dpc: PRKDPC, SystemArgument1: PVOID, SystemArgument2: PVOID) -> BOOLEAN {
-        let processor = current();
-        processor.poll();
+        let processor = enter("KeInsertQueueDpc");
         // SAFETY: the caller's obligations are the same.
         unsafe { processor.inner.executive().ke_insert_queue_dpc(Dpc, SystemArgument1, SystemArgument2) }
     }
@@ -113,8 +108,7 @@ nt_fn! {
 nt_fn! {
     /// `KeRemoveQueueDpc`: any IRQL.
     pub unsafe fn KeRemoveQueueDpc(Dpc: PRKDPC) -> BOOLEAN {
-        let processor = current();
-        processor.poll();
+        let processor = enter("KeRemoveQueueDpc");
         // SAFETY: the caller's obligations are the same.
         unsafe { processor.inner.executive().ke_remove_queue_dpc(Dpc) }
     }
@@ -123,8 +117,7 @@ nt_fn! {
 nt_fn! {
     /// `KeSetImportanceDpc`: any IRQL.
     pub unsafe fn KeSetImportanceDpc(Dpc: PRKDPC, Importance: KDPC_IMPORTANCE) {
-        let processor = current();
-        processor.poll();
+        let processor = enter("KeSetImportanceDpc");
         // SAFETY: the caller's obligations are the same.
         unsafe { processor.inner.executive().ke_set_importance_dpc(Dpc, Importance) };
     }
@@ -133,8 +126,7 @@ nt_fn! {
 nt_fn! {
     /// `KeSetTargetProcessorDpc`: any IRQL.
     pub unsafe fn KeSetTargetProcessorDpc(Dpc: PRKDPC, Number: CCHAR) {
-        let processor = current();
-        processor.poll();
+        let processor = enter("KeSetTargetProcessorDpc");
         // SAFETY: the caller's obligations are the same.
         unsafe { processor.inner.executive().ke_set_target_processor_dpc(Dpc, Number) };
     }
@@ -143,8 +135,7 @@ nt_fn! {
 nt_fn! {
     /// `KeSetTargetProcessorDpcEx`: any IRQL.
     pub unsafe fn KeSetTargetProcessorDpcEx(Dpc: PKDPC, ProcNumber: PPROCESSOR_NUMBER) -> NTSTATUS {
-        let processor = current();
-        processor.poll();
+        let processor = enter("KeSetTargetProcessorDpcEx");
         // SAFETY: the caller's obligations are the same.
         unsafe { processor.inner.executive().ke_set_target_processor_dpc_ex(Dpc, ProcNumber) }
     }
@@ -153,8 +144,7 @@ nt_fn! {
 nt_fn! {
     /// `KeFlushQueuedDpcs`: `PASSIVE_LEVEL`.
     pub unsafe fn KeFlushQueuedDpcs() {
-        let processor = current();
-        processor.poll();
+        let processor = enter("KeFlushQueuedDpcs");
         processor.inner.executive().ke_flush_queued_dpcs();
     }
 }
@@ -162,8 +152,7 @@ nt_fn! {
 nt_fn! {
     /// `KeInitializeThreadedDpc`: any IRQL.
     pub unsafe fn KeInitializeThreadedDpc(Dpc: PRKDPC, DeferredRoutine: PKDEFERRED_ROUTINE, DeferredContext: PVOID) {
-        let processor = current();
-        processor.poll();
+        let processor = enter("KeInitializeThreadedDpc");
         // SAFETY: the caller's obligations are the same.
         unsafe { processor.inner.executive().ke_initialize_threaded_dpc(Dpc, DeferredRoutine, DeferredContext) };
     }
@@ -172,8 +161,7 @@ nt_fn! {
 nt_fn! {
     /// `KeInitializeEvent`: any IRQL.
     pub unsafe fn KeInitializeEvent(Event: PRKEVENT, Type: EVENT_TYPE, State: BOOLEAN) {
-        let processor = current();
-        processor.poll();
+        let processor = enter("KeInitializeEvent");
         // SAFETY: the caller's obligations are the same.
         unsafe { processor.inner.executive().ke_initialize_event(Event, Type, State) };
     }
@@ -182,8 +170,7 @@ nt_fn! {
 nt_fn! {
     /// `KeSetEvent`: `DISPATCH_LEVEL` at most.
     pub unsafe fn KeSetEvent(Event: PRKEVENT, Increment: KPRIORITY, Wait: BOOLEAN) -> LONG {
-        let processor = current();
-        processor.poll();
+        let processor = enter("KeSetEvent");
         // SAFETY: the caller's obligations are the same.
         unsafe { processor.inner.executive().ke_set_event(Event, Increment, Wait) }
     }
@@ -192,8 +179,7 @@ nt_fn! {
 nt_fn! {
     /// `KeClearEvent`: `DISPATCH_LEVEL` at most.
     pub unsafe fn KeClearEvent(Event: PRKEVENT) {
-        let processor = current();
-        processor.poll();
+        let processor = enter("KeClearEvent");
         // SAFETY: the caller's obligations are the same.
         unsafe { processor.inner.executive().ke_clear_event(Event) };
     }
@@ -202,8 +188,7 @@ nt_fn! {
 nt_fn! {
     /// `KeReadStateEvent`: `DISPATCH_LEVEL` at most.
     pub unsafe fn KeReadStateEvent(Event: PRKEVENT) -> LONG {
-        let processor = current();
-        processor.poll();
+        let processor = enter("KeReadStateEvent");
         // SAFETY: the caller's obligations are the same.
         unsafe { processor.inner.executive().ke_read_state_event(Event) }
     }
@@ -218,8 +203,7 @@ nt_fn! {
         Alertable: BOOLEAN,
         Timeout: PLARGE_INTEGER,
     ) -> NTSTATUS {
-        let processor = current();
-        processor.poll();
+        let processor = enter("KeWaitForSingleObject");
         // SAFETY: the caller's obligations are the same.
         unsafe { processor.inner.executive().ke_wait_for_single_object(Object, WaitReason, WaitMode, Alertable, Timeout) }
     }
@@ -236,22 +220,21 @@ nt_fn! {
     /// `KeEnterCriticalRegion`: `APC_LEVEL` at most. The model delivers no APCs, so it has nothing to
     /// keep away.
     pub unsafe fn KeEnterCriticalRegion() {
-        current().inner.executive().ke_enter_critical_region();
+        enter("KeEnterCriticalRegion").inner.executive().ke_enter_critical_region();
     }
 }
 
 nt_fn! {
     /// `KeLeaveCriticalRegion`: `APC_LEVEL` at most.
     pub unsafe fn KeLeaveCriticalRegion() {
-        current().inner.executive().ke_leave_critical_region();
+        enter("KeLeaveCriticalRegion").inner.executive().ke_leave_critical_region();
     }
 }
 
 nt_fn! {
     /// `IoAllocateWorkItem`: `DISPATCH_LEVEL` at most.
     pub unsafe fn IoAllocateWorkItem(DeviceObject: PDEVICE_OBJECT) -> PIO_WORKITEM {
-        let processor = current();
-        processor.poll();
+        let processor = enter("IoAllocateWorkItem");
         processor.inner.executive().io_allocate_work_item(DeviceObject)
     }
 }
@@ -264,8 +247,7 @@ nt_fn! {
         QueueType: WORK_QUEUE_TYPE,
         Context: PVOID,
     ) {
-        let processor = current();
-        processor.poll();
+        let processor = enter("IoQueueWorkItem");
         // SAFETY: the caller's obligations are the same.
         unsafe { processor.inner.executive().io_queue_work_item(IoWorkItem, WorkerRoutine, QueueType, Context) };
     }
@@ -274,8 +256,7 @@ nt_fn! {
 nt_fn! {
     /// `IoFreeWorkItem`: `DISPATCH_LEVEL` at most.
     pub unsafe fn IoFreeWorkItem(IoWorkItem: PIO_WORKITEM) {
-        let processor = current();
-        processor.poll();
+        let processor = enter("IoFreeWorkItem");
         processor.inner.executive().io_free_work_item(IoWorkItem);
     }
 }
@@ -283,8 +264,7 @@ nt_fn! {
 nt_fn! {
     /// `KeAcquireSpinLockRaiseToDpc`: `DISPATCH_LEVEL` at most.
     pub unsafe fn KeAcquireSpinLockRaiseToDpc(SpinLock: PKSPIN_LOCK) -> KIRQL {
-        let processor = current();
-        processor.poll();
+        let processor = enter("KeAcquireSpinLockRaiseToDpc");
         // SAFETY: the caller's obligations are the same.
         unsafe { processor.inner.executive().ke_acquire_spin_lock_raise_to_dpc(SpinLock) }
     }
@@ -293,8 +273,7 @@ nt_fn! {
 nt_fn! {
     /// `KeReleaseSpinLock`: `DISPATCH_LEVEL`.
     pub unsafe fn KeReleaseSpinLock(SpinLock: PKSPIN_LOCK, NewIrql: KIRQL) {
-        let processor = current();
-        processor.poll();
+        let processor = enter("KeReleaseSpinLock");
         // SAFETY: the caller's obligations are the same.
         unsafe { processor.inner.executive().ke_release_spin_lock(SpinLock, NewIrql) };
     }
@@ -303,8 +282,7 @@ nt_fn! {
 nt_fn! {
     /// `KeAcquireSpinLockAtDpcLevel`: `DISPATCH_LEVEL`.
     pub unsafe fn KeAcquireSpinLockAtDpcLevel(SpinLock: PKSPIN_LOCK) {
-        let processor = current();
-        processor.poll();
+        let processor = enter("KeAcquireSpinLockAtDpcLevel");
         // SAFETY: the caller's obligations are the same.
         unsafe { processor.inner.executive().ke_acquire_spin_lock_at_dpc_level(SpinLock) };
     }
@@ -313,8 +291,7 @@ nt_fn! {
 nt_fn! {
     /// `KeReleaseSpinLockFromDpcLevel`: `DISPATCH_LEVEL`.
     pub unsafe fn KeReleaseSpinLockFromDpcLevel(SpinLock: PKSPIN_LOCK) {
-        let processor = current();
-        processor.poll();
+        let processor = enter("KeReleaseSpinLockFromDpcLevel");
         // SAFETY: the caller's obligations are the same.
         unsafe { processor.inner.executive().ke_release_spin_lock_from_dpc_level(SpinLock) };
     }
@@ -323,8 +300,7 @@ nt_fn! {
 nt_fn! {
     /// `KeGetCurrentIrql`: any IRQL.
     pub unsafe fn KeGetCurrentIrql() -> KIRQL {
-        let processor = current();
-        processor.poll();
+        let processor = enter("KeGetCurrentIrql");
         processor.inner.executive().ke_get_current_irql()
     }
 }
@@ -332,8 +308,7 @@ nt_fn! {
 nt_fn! {
     /// `KfRaiseIrql`: any IRQL.
     pub unsafe fn KfRaiseIrql(NewIrql: KIRQL) -> KIRQL {
-        let processor = current();
-        processor.poll();
+        let processor = enter("KfRaiseIrql");
         processor.inner.executive().kf_raise_irql(NewIrql)
     }
 }
@@ -341,8 +316,7 @@ nt_fn! {
 nt_fn! {
     /// `KeLowerIrql`: any IRQL.
     pub unsafe fn KeLowerIrql(NewIrql: KIRQL) {
-        let processor = current();
-        processor.poll();
+        let processor = enter("KeLowerIrql");
         processor.inner.executive().ke_lower_irql(NewIrql);
     }
 }
@@ -350,8 +324,7 @@ nt_fn! {
 nt_fn! {
     /// `ExAllocatePool2`: `DISPATCH_LEVEL` at most.
     pub unsafe fn ExAllocatePool2(Flags: POOL_FLAGS, NumberOfBytes: SIZE_T, Tag: ULONG) -> PVOID {
-        let processor = current();
-        processor.poll();
+        let processor = enter("ExAllocatePool2");
         processor.inner.executive().ex_allocate_pool2(Flags, NumberOfBytes, Tag)
     }
 }
@@ -359,8 +332,7 @@ nt_fn! {
 nt_fn! {
     /// `ExFreePool`: `DISPATCH_LEVEL` at most.
     pub unsafe fn ExFreePool(P: PVOID) {
-        let processor = current();
-        processor.poll();
+        let processor = enter("ExFreePool");
         processor.inner.executive().ex_free_pool(P);
     }
 }
@@ -368,8 +340,7 @@ nt_fn! {
 nt_fn! {
     /// `ExFreePoolWithTag`: `DISPATCH_LEVEL` at most.
     pub unsafe fn ExFreePoolWithTag(P: PVOID, Tag: ULONG) {
-        let processor = current();
-        processor.poll();
+        let processor = enter("ExFreePoolWithTag");
         processor.inner.executive().ex_free_pool_with_tag(P, Tag);
     }
 }

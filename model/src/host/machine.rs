@@ -1,10 +1,9 @@
 //! The machine.
 
 use std::{
-    cell::RefCell,
     fmt,
     ops::Deref,
-    panic::resume_unwind,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -15,14 +14,16 @@ use std::{
 };
 
 use super::{
-    DeviceBuilder,
+    DeviceBuilder, Scope, Violation,
     hal::{HostHal, Shared, wait_until},
-    processor::{Bound, Role, bind, current},
+    processor::{Bound, Role, bind, current, notify},
+    schedule::Schedule,
 };
 use crate::{
-    executive::{Call, Executive, Fault, Leftovers},
+    executive::{Call, Executive, FallibleCall, Fault, Leftovers},
     hal::Event,
     report::Rule,
+    trace::Trace,
 };
 
 /// A machine to test a driver on. Clones are the same machine.
@@ -70,8 +71,17 @@ impl Machine {
     /// If it is none, or more.
     #[must_use]
     pub fn new(processors: usize) -> Self {
+        Self::with(processors, None)
+    }
+
+    /// A machine on which one thread at a time runs, as a schedule says.
+    pub(super) fn scheduled(processors: usize, schedule: Schedule) -> Self {
+        Self::with(processors, Some(schedule))
+    }
+
+    fn with(processors: usize, schedule: Option<Schedule>) -> Self {
         assert!((1..=64).contains(&processors), "between 1 and 64 processors");
-        let shared = Arc::new(Shared::new(processors));
+        let shared = Arc::new(Shared::new(processors, schedule));
         let executive = Executive::new(HostHal { shared });
         Self { inner: Arc::new(Inner { executive, expects_leftovers: AtomicBool::new(false) }) }
     }
@@ -94,16 +104,7 @@ impl Machine {
     ///
     /// As `f` or one of the threads did.
     pub fn scope<'env, R>(&self, f: impl for<'scope> FnOnce(&Scope<'scope, 'env>) -> R) -> R {
-        thread::scope(|scope| {
-            let scope = Scope {
-                inner: Arc::clone(&self.inner),
-                threads: scope,
-                running: RefCell::default(),
-            };
-            let result = f(&scope);
-            scope.join();
-            result
-        })
+        Scope::run(&self.inner, f)
     }
 
     /// A device, to be described and built.
@@ -123,12 +124,73 @@ impl Machine {
         self.executive().fail(call, nth, fault);
     }
 
+    /// Makes a call go wrong, once: the next one that can fail if `nth` is 0, whatever its name, the
+    /// one after it if it is 1.
+    ///
+    /// With it a test walks through all points at which something can fail:
+    ///
+    /// ```
+    /// use wdm_interrupt_model::{
+    ///     host::{Machine, kernel},
+    ///     nt::{self, POOL_FLAG_NON_PAGED},
+    /// };
+    ///
+    /// /// Allocates two blocks of pool, and frees those it got.
+    /// fn two_blocks() -> bool {
+    ///     const TAG: u32 = u32::from_le_bytes(*b"demo");
+    ///     // SAFETY: PASSIVE_LEVEL.
+    ///     let blocks = [(); 2].map(|()| unsafe { kernel::ExAllocatePool2(POOL_FLAG_NON_PAGED, 16, TAG) });
+    ///     for block in blocks.into_iter().filter(|block| !block.is_null()) {
+    ///         // SAFETY: allocated above.
+    ///         unsafe { kernel::ExFreePoolWithTag(block, TAG) };
+    ///     }
+    ///     blocks.iter().all(|block| !block.is_null())
+    /// }
+    ///
+    /// let machine = Machine::new(1).enter();
+    /// for nth in 0.. {
+    ///     machine.watch_fallible_calls();
+    ///     machine.fail_nth(nth, nt::STATUS_INSUFFICIENT_RESOURCES);
+    ///     let succeeded = two_blocks();
+    ///     let failed = machine.faults_left() == 0;
+    ///     assert_eq!(succeeded, !failed, "{:?}", machine.fallible_calls());
+    ///     assert!(machine.left_behind().is_empty());
+    ///     if !failed {
+    ///         assert_eq!(nth, 2);
+    ///         break;
+    ///     }
+    /// }
+    /// ```
+    pub fn fail_nth(&self, nth: usize, fault: impl Into<Fault>) {
+        self.executive().fail_nth(nth, fault);
+    }
+
+    /// How many faults wait for their calls: 0 once all that was asked for has happened.
+    #[must_use]
+    pub fn faults_left(&self) -> usize {
+        self.executive().faults_left()
+    }
+
+    /// Forgets the faults that wait for their calls, and begins to write down anew which calls are
+    /// made that can fail; the first 1,024.
+    pub fn watch_fallible_calls(&self) {
+        self.executive().watch_fallible_calls();
+    }
+
+    /// The calls that were made and could have failed, in order, since they are
+    /// [watched](Self::watch_fallible_calls).
+    #[must_use]
+    pub fn fallible_calls(&self) -> Vec<FallibleCall> {
+        self.executive().fallible_calls()
+    }
+
     /// Holds DPCs back, threaded ones included, until they are let go by `false`, or flushed by
     /// `KeFlushQueuedDpcs`.
     pub fn hold_dpcs(&self, hold: bool) {
         self.inner.shared().adversary.hold_dpcs.store(hold, Ordering::Relaxed);
         if !hold {
             self.inner.shared().threads.release_dpcs(&self.inner);
+            self.notify_all();
             current().poll();
         }
     }
@@ -142,6 +204,7 @@ impl Machine {
             for processor in &shared.processors {
                 processor.request_dispatch();
             }
+            self.notify_all();
             current().poll();
         }
     }
@@ -211,12 +274,20 @@ impl Machine {
         adversary.silence_while_inactive.store(require, Ordering::Relaxed);
     }
 
+    /// One of `0..count`, for what a test leaves open: which processor an interrupt goes to, or
+    /// whether a device is done. The seed says which, in a test that [explores](super::Explore);
+    /// otherwise it is 0.
+    #[must_use]
+    pub fn choose(&self, count: usize) -> usize {
+        self.inner.shared().schedule.as_ref().map_or(0, |schedule| schedule.choose(count))
+    }
+
     /// Lets in what waits for this processor, and for those that no thread is.
     pub fn poll(&self) {
         current().poll();
     }
 
-    /// Lets in what comes until `done`.
+    /// Lets in what comes until `done`. Nothing comes in while `done` looks.
     ///
     /// # Panics
     ///
@@ -228,14 +299,81 @@ impl Machine {
     /// What happened so far, in order; the first 65,536.
     #[must_use]
     pub fn events(&self) -> Vec<Event> {
-        self.inner.shared().events()
+        self.inner.shared().log.records().iter().map(|record| record.event).collect()
+    }
+
+    /// What happened so far, when and where; the first 65,536, and how many more there were.
+    ///
+    /// With the feature `trace` a [`Trace`] is written out to be looked at.
+    #[must_use]
+    pub fn trace(&self) -> Trace {
+        let shared = self.inner.shared();
+        Trace {
+            name: thread::current().name().unwrap_or("a test").to_owned(),
+            processors: u32::try_from(shared.known).unwrap_or(u32::MAX),
+            lost: shared.log.lost(),
+            records: shared.log.records(),
+        }
+    }
+
+    /// Writes what happened so far to `file`, for <https://ui.perfetto.dev> and `chrome://tracing`,
+    /// and a picture of it beside that, as `.svg`.
+    ///
+    /// # Errors
+    ///
+    /// A file cannot be written.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use wdm_interrupt_model::host::Machine;
+    ///
+    /// let machine = Machine::new(2).enter();
+    /// machine.executive().ke_flush_queued_dpcs();
+    /// let file = std::env::temp_dir().join(format!("flush-{}.json", std::process::id()));
+    /// let picture = machine.write_trace(&file)?;
+    /// assert_eq!(picture, file.with_extension("svg"));
+    /// machine.leave();
+    /// # std::fs::remove_file(file)?;
+    /// # std::fs::remove_file(picture)?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[cfg(feature = "trace")]
+    pub fn write_trace(
+        &self,
+        file: impl AsRef<std::path::Path>,
+    ) -> std::io::Result<std::path::PathBuf> {
+        Trace::write(&[self.trace()], file.as_ref())
     }
 
     /// The rules that were broken so far, in order.
     #[must_use]
     pub fn violations(&self) -> Vec<Rule> {
         let violations = &self.inner.shared().violations;
-        violations.lock().clone()
+        violations.lock().iter().map(|violation| violation.rule).collect()
+    }
+
+    /// The reports of the rules that were broken so far, in order.
+    ///
+    /// ```
+    /// use wdm_interrupt_model::{
+    ///     Rule,
+    ///     host::{Machine, kernel},
+    ///     report::BugCheck,
+    /// };
+    ///
+    /// let machine = Machine::new(1).enter();
+    /// // SAFETY: the IRQL is what is wrong.
+    /// let lowered = || unsafe { kernel::KeLowerIrql(2) };
+    /// assert!(std::panic::catch_unwind(lowered).is_err());
+    /// let report = &machine.reports()[0];
+    /// assert_eq!((report.rule, report.call.as_str()), (Rule::IrqlOrder, "KeLowerIrql"));
+    /// // From IRQL 0 to 2.
+    /// assert_eq!(report.bug_check, Some(BugCheck::new(0xC4, [0x31, 0, 2, 0])));
+    /// ```
+    #[must_use]
+    pub fn reports(&self) -> Vec<Violation> {
+        self.inner.shared().violations.lock().clone()
     }
 
     /// What drivers have not given back so far.
@@ -247,6 +385,12 @@ impl Machine {
     /// Turns off the check for what was left behind, for a test of just that.
     pub fn expect_leftovers(&self) {
         self.inner.expects_leftovers.store(true, Ordering::Relaxed);
+    }
+
+    fn notify_all(&self) {
+        for processor in 0..self.inner.shared().processors.len() {
+            notify(&self.inner, processor);
+        }
     }
 
     pub(super) const fn inner(&self) -> &Arc<Inner> {
@@ -293,7 +437,7 @@ impl Drop for Entered {
                 if threads.are_idle() {
                     break;
                 }
-                thread::sleep(Duration::from_millis(1));
+                current().give_way(None, || thread::sleep(Duration::from_millis(1)));
             }
             return;
         }
@@ -303,89 +447,15 @@ impl Drop for Entered {
             resume_unwind(panic);
         }
         if !self.machine.inner.expects_leftovers.load(Ordering::Relaxed) {
-            let leftovers = self.machine.left_behind();
+            let executive = self.machine.executive();
+            let left = catch_unwind(AssertUnwindSafe(|| {
+                executive.require_nothing_left("the end of the run");
+            }));
             // The thread is free for another machine, also if this one was left in disorder.
             self.bound = None;
-            assert!(leftovers.is_empty(), "{} broken: left behind: {leftovers}", Rule::LeftBehind);
-        }
-    }
-}
-
-/// Where threads are made processors, see [`Machine::scope`].
-pub struct Scope<'scope, 'env: 'scope> {
-    inner: Arc<Inner>,
-    threads: &'scope thread::Scope<'scope, 'env>,
-    running: RefCell<Vec<thread::ScopedJoinHandle<'scope, ()>>>,
-}
-
-impl fmt::Debug for Scope<'_, '_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Scope").field("running", &self.running.borrow().len()).finish()
-    }
-}
-
-impl<'scope> Scope<'scope, '_> {
-    /// Runs `f` on a thread that is `processor` meanwhile.
-    ///
-    /// # Panics
-    ///
-    /// In that thread, and so in [`Machine::scope`], if the processor is another thread already,
-    /// or if there is no such processor.
-    pub fn spawn(&self, processor: usize, f: impl FnOnce() + Send + 'scope) {
-        let known = self.inner.shared().known;
-        assert!(processor < known, "there are {known} processors, and none is number {processor}");
-        self.run(processor, Role::Processor(processor), f);
-    }
-
-    /// Runs `f` on a system thread: at `PASSIVE_LEVEL`, at the same time as all others, on a
-    /// processor that drivers do not know of.
-    ///
-    /// # Panics
-    ///
-    /// If there are more than 32 system threads.
-    pub fn spawn_system_thread(&self, f: impl FnOnce() + Send + 'scope) {
-        let processor = self.inner.shared().threads.take_processor();
-        let processor = processor.expect("there are too many system threads");
-        self.run(processor, Role::System, f);
-    }
-
-    fn run(&self, processor: usize, role: Role, f: impl FnOnce() + Send + 'scope) {
-        let inner = Arc::clone(&self.inner);
-        let thread = self.threads.spawn(move || {
-            // It is given back when this thread is no more on it.
-            let on_loan = OnLoan { inner: &inner, processor, role };
-            let bound = bind(&inner, processor, role);
-            f();
-            // What was asked of this processor last is done before the thread is gone.
-            current().poll();
-            drop(bound);
-            drop(on_loan);
-        });
-        self.running.borrow_mut().push(thread);
-    }
-
-    /// Waits for all threads, while this processor lets in what comes.
-    fn join(&self) {
-        for thread in self.running.take() {
-            wait_until("a thread of the scope", || thread.is_finished());
-            if let Err(panic) = thread.join() {
+            if let Err(panic) = left {
                 resume_unwind(panic);
             }
-        }
-    }
-}
-
-/// Gives a system thread's processor back, also when unwinding.
-struct OnLoan<'a> {
-    inner: &'a Inner,
-    processor: usize,
-    role: Role,
-}
-
-impl Drop for OnLoan<'_> {
-    fn drop(&mut self) {
-        if self.role == Role::System {
-            self.inner.shared().threads.give_processor_back(self.processor);
         }
     }
 }

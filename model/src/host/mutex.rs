@@ -26,11 +26,18 @@ impl<T> Mutex<T> {
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, T> {
-        while self.taken.swap(true, Ordering::Acquire) {
-            thread::yield_now();
+        loop {
+            match self.try_lock() {
+                Some(guard) => return guard,
+                None => thread::yield_now(),
+            }
         }
+    }
+
+    pub(super) fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
+        let taken = self.taken.swap(true, Ordering::Acquire);
         // INVARIANT: `taken` was false and is true now.
-        MutexGuard { mutex: self }
+        (!taken).then(|| MutexGuard { mutex: self })
     }
 }
 

@@ -41,13 +41,21 @@ impl Requests {
         self.dispatch.store(true, Ordering::Release);
     }
 
-    pub(super) fn request_flush(&self) {
-        self.flush.store(true, Ordering::Release);
-        self.request_dispatch();
+    /// False if that was known already.
+    pub(super) fn request_flush(&self) -> bool {
+        let known = self.flush.swap(true, Ordering::AcqRel);
+        !self.dispatch.swap(true, Ordering::AcqRel) || !known
     }
 
     pub(super) fn is_wanted(&self) -> bool {
         self.dispatch.load(Ordering::Acquire) || self.levels.load(Ordering::Acquire) != 0
+    }
+
+    /// Whether something waits that a processor at `PASSIVE_LEVEL` would let in.
+    pub(super) fn is_due(&self, held_back: bool) -> bool {
+        let dispatch = self.dispatch.load(Ordering::Acquire);
+        let held_back = held_back && !self.flush.load(Ordering::Acquire);
+        dispatch && !held_back || self.levels.load(Ordering::Acquire) >> 1 != 0
     }
 
     /// Takes the highest vector of those whose IRQL is above `irql`.

@@ -17,7 +17,8 @@ use std::{
 use super::{
     machine::Inner,
     mutex::{Mutex, MutexGuard},
-    processor::{Role, bind, current},
+    processor::{Role, bind, current, stand_in, try_current},
+    schedule::{Place, Turn},
 };
 use crate::nt::PIO_WORKITEM;
 
@@ -33,6 +34,8 @@ pub(super) enum Task {
     Passive(u32),
     /// The threaded DPCs of a processor.
     Dpcs(usize),
+    /// What a processor is asked for while no thread is it.
+    StandIn(usize),
 }
 
 // SAFETY: a work item is known by its address only.
@@ -65,6 +68,8 @@ struct State {
     passive: BTreeMap<u32, Repeated>,
     /// By processor.
     dpcs: BTreeMap<usize, Repeated>,
+    /// By processor.
+    stand_ins: BTreeMap<usize, Repeated>,
     panic: Option<Box<dyn Any + Send>>,
 }
 
@@ -143,6 +148,18 @@ impl Threads {
         }
     }
 
+    /// Has done what `processor` is asked for, as long as no thread is that processor.
+    pub(super) fn stand_in(&self, inner: &Arc<Inner>, processor: usize) {
+        let mut state = self.state();
+        let thread = state.stand_ins.entry(processor).or_default();
+        if thread.running {
+            thread.wanted = true;
+        } else {
+            thread.running = true;
+            start(state, inner, Task::StandIn(processor));
+        }
+    }
+
     pub(super) fn queue_work(&self, inner: &Arc<Inner>, item: PIO_WORKITEM) {
         let mut state = self.state();
         if let Some(held) = &mut state.held {
@@ -166,14 +183,20 @@ impl Threads {
     }
 
     /// What a system thread does: one task, and then those that wait for a thread.
-    fn live(&self, inner: &Arc<Inner>, processor: usize, mut task: Task) {
+    fn live(&self, inner: &Arc<Inner>, processor: usize, mut task: Task, turn: Option<&Turn>) {
         loop {
             let outcome = catch_unwind(AssertUnwindSafe(|| {
-                let _bound = bind(inner, processor, role(task));
+                let stands_in = matches!(task, Task::StandIn(_));
+                let _bound = (!stands_in).then(|| bind(inner, processor, role(task)));
                 self.run(inner, task);
                 // What was asked of this processor last is done before the thread is gone.
-                current().poll();
+                if let Some(current) = try_current() {
+                    current.poll();
+                }
             }));
+            if let (Err(panic), Some(turn)) = (&outcome, turn) {
+                turn.note_panic(&**panic);
+            }
             let mut state = self.state();
             if let Err(panic) = outcome {
                 state.panic.get_or_insert(panic);
@@ -190,6 +213,14 @@ impl Threads {
 
     fn run(&self, inner: &Arc<Inner>, task: Task) {
         match task {
+            Task::StandIn(processor) => {
+                let again = |state: &mut State| more(state.stand_ins.get_mut(&processor));
+                self.repeat(again, || {
+                    if let Some(_bound) = stand_in(inner, processor) {
+                        current().deliver();
+                    }
+                });
+            }
             Task::Work(item) => inner.executive().run_work_item(item),
             Task::Passive(vector) => {
                 let again = |state: &mut State| more(state.passive.get_mut(&vector));
@@ -241,9 +272,13 @@ fn start(mut state: MutexGuard<'_, State>, inner: &Arc<Inner>, task: Task) {
     };
     state.running += 1;
     drop(state);
+    let place = inner.place(role(task));
     let inner = Arc::clone(inner);
     let thread = thread::Builder::new().name("a system thread".into());
-    let thread = thread.spawn(move || inner.shared().threads.live(&inner, processor, task));
+    let thread = thread.spawn(move || {
+        let turn = place.map(Place::begin);
+        inner.shared().threads.live(&inner, processor, task, turn.as_ref());
+    });
     drop(thread.expect("the host has no more threads"));
 }
 
@@ -261,5 +296,6 @@ const fn role(task: Task) -> Role {
         Task::Work(_) => Role::Worker,
         Task::Passive(vector) => Role::Passive(vector),
         Task::Dpcs(processor) => Role::Dpcs(processor),
+        Task::StandIn(processor) => Role::Idle(processor),
     }
 }

@@ -287,13 +287,20 @@ fn what_happens_is_recorded_in_order() {
     device.raise_line();
     connection.disconnect();
     let (vector, irql, message) = (0x90, 9, None);
+    let version = nt::CONNECT_LINE_BASED;
     assert_eq!(
         machine.events(),
         [
+            Event::ConnectEntered { version },
             Event::Connected { vector, irql, message },
+            Event::ConnectLeft { version, status: nt::STATUS_SUCCESS },
+            Event::Irql { from: 0, to: irql },
             Event::IsrEntered { vector, message, irql },
             Event::IsrLeft { vector, claimed: true },
+            Event::Irql { from: irql, to: 0 },
+            Event::DisconnectEntered { version },
             Event::Disconnected { vector },
+            Event::DisconnectLeft,
         ]
     );
 }

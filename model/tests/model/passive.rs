@@ -10,9 +10,13 @@ use wdm_interrupt_model::{
     Rule,
     host::{Delivery, Machine, kernel},
     nt,
+    report::Object,
 };
 
-use super::raw::{self, Connection, Event, Outcome, Service, breaks};
+use super::{
+    broken::{breaks, stop},
+    raw::{self, Connection, Event, Outcome, Service},
+};
 
 /// Counts how many service routines run, and how many ran at once.
 #[derive(Default)]
@@ -314,7 +318,13 @@ fn passive_messages_return_their_own_version_and_a_table() {
     assert!(served.iter().all(|served| served.load(Ordering::SeqCst) == 1));
     breaks(&machine, Rule::DisconnectVersion, || {
         Connection { version: nt::CONNECT_MESSAGE_BASED, ..connection }.disconnect();
-    });
+    })
+    .is(
+        "IoDisconnectInterruptEx",
+        0,
+        stop(0xCA, [0x9, nt::CONNECT_MESSAGE_BASED.into(), 0, 0]),
+        &[Object::MessageTable { address: connection.context.addr() }],
+    );
     connection.disconnect();
 }
 
@@ -370,11 +380,14 @@ fn synchronising_with_a_passive_interrupt_from_above_breaks_a_rule() {
     let device = machine.device().passive_line().build();
     let service = Service::new(|_| true);
     let connection = raw::line(&device, &service);
+    let vector = device.interrupts()[0].vector();
+    let objects = [Object::Interrupt { address: connection.context.addr(), vector }];
     for irql in [1, 2] {
         breaks(&machine, Rule::SynchronizeIrql, || {
             let _raised = raw::raised(irql);
             raw::synchronize(connection.object(), || ());
-        });
+        })
+        .is("KeSynchronizeExecution", irql, None, &objects);
     }
     connection.disconnect();
 }

@@ -79,6 +79,48 @@ fn what_is_left_is_counted_by_tag() {
 }
 
 #[test]
+fn what_each_tag_has_and_had_is_counted() {
+    let machine = Machine::new(1).enter();
+    let [one, other] = [*b"One ", *b"Othr"].map(u32::from_le_bytes);
+    let allocate = |flags, size, tag| {
+        // SAFETY: no obligation.
+        unsafe { kernel::ExAllocatePool2(flags, size, tag) }
+    };
+    let paged = allocate(nt::POOL_FLAG_PAGED, 1000, one);
+    let nonpaged = allocate(nt::POOL_FLAG_NON_PAGED, 100, one);
+    let elsewhere = allocate(nt::POOL_FLAG_NON_PAGED, 8, other);
+    let figures = || {
+        let tags = machine.executive().pool_by_tag().into_iter();
+        tags.map(|it| (it.tag, it.allocations, it.frees, it.paged, it.nonpaged, it.peak))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(figures(), [(one, 2, 0, 1000, 100, 1100), (other, 1, 0, 0, 8, 8)]);
+    // SAFETY: allocated above.
+    unsafe { kernel::ExFreePool(paged) };
+    let again = allocate(nt::POOL_FLAG_NON_PAGED, 50, one);
+    assert_eq!(figures(), [(one, 3, 1, 0, 150, 1100), (other, 1, 0, 0, 8, 8)]);
+    let tag = machine.executive().pool_by_tag()[0];
+    assert_eq!((tag.blocks(), tag.bytes()), (2, 150));
+    assert_eq!(tag.to_string(), "'One ': 3 allocations, 1 frees, 150 bytes, 1100 at most");
+    for memory in [nonpaged, again, elsewhere] {
+        // SAFETY: allocated above.
+        unsafe { kernel::ExFreePool(memory) };
+    }
+    assert_eq!(figures(), [(one, 3, 3, 0, 0, 1100), (other, 1, 1, 0, 0, 8)]);
+    machine.leave();
+}
+
+#[test]
+fn an_allocation_that_failed_is_not_counted() {
+    let machine = Machine::new(1).enter();
+    machine.fail(Call::ExAllocatePool2, 0, nt::STATUS_INSUFFICIENT_RESOURCES);
+    // SAFETY: no obligation.
+    let none = unsafe { kernel::ExAllocatePool2(nt::POOL_FLAG_NON_PAGED, 8, TAG) };
+    assert!(none.is_null());
+    assert!(machine.executive().pool_by_tag().is_empty());
+}
+
+#[test]
 fn a_soak_of_allocations_keeps_what_is_freed_for_a_while_only() {
     let machine = Machine::new(1).enter();
     for round in 0..2000_u64 {

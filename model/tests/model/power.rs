@@ -6,9 +6,13 @@ use wdm_interrupt_model::{
     Rule,
     host::{Device, Entered, Machine},
     nt,
+    report::Object,
 };
 
-use super::raw::{self, Connection, Service, at, breaks};
+use super::{
+    broken::breaks,
+    raw::{self, Connection, Service, at},
+};
 
 /// Each kind of connection: its device, and how it is connected.
 type Kind = (&'static str, fn(&Entered) -> Device, fn(&Device, &Service<'_>) -> Connection);
@@ -71,6 +75,17 @@ fn a_service_routine_is_called_while_its_interrupt_is_reported_active() {
     }
 }
 
+/// What reports say of a connection, and when it is no more.
+fn named(connection: Connection, vector: u32) -> (Object, Object) {
+    let address = connection.context.addr();
+    match connection.version {
+        nt::CONNECT_MESSAGE_BASED | nt::CONNECT_MESSAGE_BASED_PASSIVE => {
+            (Object::MessageTable { address }, Object::FreedMessageTable { address })
+        }
+        _ => (Object::Interrupt { address, vector }, Object::FreedInterrupt { address, vector }),
+    }
+}
+
 #[test]
 fn what_is_reported_is_what_was_connected_at_dispatch_level_at_most() {
     for (_, build, connect) in KINDS {
@@ -78,19 +93,24 @@ fn what_is_reported_is_what_was_connected_at_dispatch_level_at_most() {
         let device = build(&machine);
         let service = Service::new(|_| true);
         let connection = connect(&device, &service);
-        for active in [false, true] {
+        let (live, freed) = named(connection, device.interrupts()[0].vector());
+        let calls = [(false, "IoReportInterruptInactive"), (true, "IoReportInterruptActive")];
+        for (active, call) in calls {
             breaks(&machine, Rule::IrqlDispatch, || {
                 let _raised = raw::raised(3);
                 connection.report(active);
-            });
+            })
+            .is(call, 3, None, &[]);
             let wrong = nt::CONNECT_FULLY_SPECIFIED_GROUP;
             breaks(&machine, Rule::DisconnectVersion, || {
                 Connection { version: wrong, ..connection }.report(active);
-            });
+            })
+            .is(call, 0, None, &[live]);
         }
         connection.disconnect();
-        for active in [false, true] {
-            breaks(&machine, Rule::InterruptObject, || connection.report(active));
+        for (active, call) in calls {
+            let report = breaks(&machine, Rule::InterruptObject, || connection.report(active));
+            report.is(call, 0, None, &[freed]);
         }
     }
 }
@@ -105,13 +125,16 @@ fn inactive_interrupt_a_device_that_is_not_silent() {
         connection.report(false);
         device.raise(0);
         machine.require_silence_while_inactive(true);
+        let objects = [Object::Vector { vector: device.interrupts()[0].vector() }];
         let report = breaks(&machine, Rule::InactiveInterrupt, || {
             device.raise(0);
         });
-        assert!(report.contains("inactive"), "{name}: {report}");
+        let report = report.is("a device", 0, None, &objects);
+        assert!(report.text.contains("inactive"), "{name}: {report}");
         breaks(&machine, Rule::InactiveInterrupt, || {
             device.raise_on(1, 0);
-        });
+        })
+        .is("a device", 0, None, &objects);
         connection.report(true);
         device.raise(0);
         machine.settle();

@@ -1,13 +1,9 @@
 //! Raw kernel calls, as a driver without a library makes them.
 
-use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
-    ptr,
-};
+use std::ptr;
 
 use wdm_interrupt_model::{
-    Rule,
-    host::{Device, Machine, kernel},
+    host::{Device, kernel},
     nt::{
         self, BOOLEAN, IO_CONNECT_INTERRUPT_PARAMETERS, KDPC, KINTERRUPT, NTSTATUS, PVOID, ULONG,
     },
@@ -114,18 +110,27 @@ fn call(parameters: &mut IO_CONNECT_INTERRUPT_PARAMETERS, context: &PVOID) -> Ou
     (status, Connection { version: parameters.Version, context: *context })
 }
 
-pub(super) fn try_line(device: &Device, service: &Service<'_>, lock: *mut u64) -> Outcome {
-    let mut context: PVOID = ptr::null_mut();
-    let mut parameters =
-        IO_CONNECT_INTERRUPT_PARAMETERS { Version: nt::CONNECT_LINE_BASED, ..Default::default() };
-    parameters.__bindgen_anon_1.LineBased = nt::IO_CONNECT_INTERRUPT_LINE_BASED_PARAMETERS {
+pub(super) fn line_parameters(
+    device: &Device,
+    service: &Service<'_>,
+    context: *mut PVOID,
+) -> nt::IO_CONNECT_INTERRUPT_LINE_BASED_PARAMETERS {
+    nt::IO_CONNECT_INTERRUPT_LINE_BASED_PARAMETERS {
         PhysicalDeviceObject: device.physical_device_object(),
-        InterruptObject: (&raw mut context).cast(),
+        InterruptObject: context.cast(),
         ServiceRoutine: Some(line_routine),
         ServiceContext: service.context(),
-        SpinLock: lock,
         ..Default::default()
-    };
+    }
+}
+
+pub(super) fn try_line(device: &Device, service: &Service<'_>, lock: *mut u64) -> Outcome {
+    let mut context: PVOID = ptr::null_mut();
+    let mut line = line_parameters(device, service, &raw mut context);
+    line.SpinLock = lock;
+    let mut parameters =
+        IO_CONNECT_INTERRUPT_PARAMETERS { Version: nt::CONNECT_LINE_BASED, ..Default::default() };
+    parameters.__bindgen_anon_1.LineBased = line;
     call(&mut parameters, &context)
 }
 
@@ -333,17 +338,6 @@ pub(super) fn free(memory: PVOID) {
     unsafe { kernel::ExFreePoolWithTag(memory, TAG) };
 }
 
-/// Runs `f`, which must break `rule`, and gives the report.
-pub(super) fn breaks(machine: &Machine, rule: Rule, f: impl FnOnce()) -> String {
-    let already = machine.violations().len();
-    let panic = catch_unwind(AssertUnwindSafe(f)).expect_err(&format!("{rule} was not found out"));
-    let report = panic.downcast::<String>().expect("the report is a string");
-    assert_eq!(machine.violations()[already..], [rule], "{report}");
-    assert!(report.contains(rule.name()), "{report}");
-    assert_eq!(irql(), 0, "the IRQL after: {report}");
-    *report
-}
-
 /// An event in place.
 pub(super) struct Event {
     pub(super) kevent: Box<std::cell::UnsafeCell<nt::KEVENT>>,
@@ -420,8 +414,13 @@ impl<'a> WorkItem<'a> {
         Self { item, routine: Box::new(Box::new(routine)) }
     }
 
+    /// What its routine is given.
+    pub(super) fn context(&self) -> PVOID {
+        ptr::from_ref(&*self.routine).cast_mut().cast()
+    }
+
     pub(super) fn queue(&self) {
-        let context = ptr::from_ref(&*self.routine).cast_mut().cast();
+        let context = self.context();
         let queue = nt::_WORK_QUEUE_TYPE::DelayedWorkQueue;
         // SAFETY: the routine is for this context, which stays until it has run.
         unsafe { kernel::IoQueueWorkItem(self.item, Some(work_routine), queue, context) };

@@ -5,9 +5,9 @@ use std::{
     sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering},
 };
 
-use wdm_interrupt_model::{Rule, hal, host::Machine, nt};
+use wdm_interrupt_model::{hal, host::Machine, nt};
 
-use super::raw::{self, Dpc, Event, at, breaks, flush};
+use super::raw::{self, Dpc, at, flush};
 
 #[test]
 fn a_threaded_dpc_runs_at_passive_level_or_where_that_is_turned_off_at_dispatch_level() {
@@ -123,38 +123,6 @@ fn a_removed_threaded_dpc_does_not_run() {
     machine.hold_dpcs(false);
     flush();
     assert!(!ran.load(Ordering::SeqCst));
-}
-
-#[test]
-fn flush_in_dpc_flushing_in_a_threaded_dpc() {
-    let machine = Machine::new(1).enter();
-    let dpc = Dpc::threaded(|_, _| flush());
-    breaks(&machine, Rule::FlushInDpc, || {
-        dpc.queue();
-        machine.settle();
-    });
-}
-
-#[test]
-fn irql_wait_waiting_in_a_threaded_dpc() {
-    let machine = Machine::new(1).enter();
-    let event = Event::notification();
-    let dpc = Dpc::threaded(|_, _| event.wait());
-    let report = breaks(&machine, Rule::IrqlWait, || {
-        dpc.queue();
-        machine.settle();
-    });
-    assert!(report.contains("threaded DPC"), "{report}");
-}
-
-#[test]
-fn dpc_state_a_threaded_dpc_returns_at_another_irql() {
-    let machine = Machine::new(1).enter();
-    let dpc = Dpc::threaded(|_, _| std::mem::forget(raw::raised(2)));
-    breaks(&machine, Rule::DpcState, || {
-        dpc.queue();
-        machine.settle();
-    });
 }
 
 /// The processors on which DPCs ran, in order.

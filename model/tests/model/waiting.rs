@@ -1,19 +1,16 @@
 //! Events, and waiting for them.
 
 use std::{
-    cell::UnsafeCell,
-    ptr,
     sync::atomic::{AtomicUsize, Ordering},
     time::{Duration, Instant},
 };
 
 use wdm_interrupt_model::{
-    Rule,
     host::{Machine, kernel},
-    nt::{self, _EVENT_TYPE as Type, _KWAIT_REASON as Reason},
+    nt::{self, _EVENT_TYPE as Type},
 };
 
-use super::raw::{self, Event, WorkItem, allocate, at, breaks, free};
+use super::raw::{self, Event, at};
 
 #[test]
 fn a_notification_event_stays_set_and_a_synchronization_event_lets_one_through() {
@@ -87,128 +84,6 @@ fn at_dispatch_level_events_are_set_and_asked_for() {
     machine.leave();
 }
 
-#[test]
-fn irql_wait_at_dispatch_level() {
-    let machine = Machine::new(1).enter();
-    let event = Event::notification();
-    event.set();
-    breaks(&machine, Rule::IrqlWait, || {
-        let _raised = raw::raised(2);
-        event.wait();
-    });
-    breaks(&machine, Rule::IrqlWait, || {
-        let _raised = raw::raised(2);
-        event.wait_for(1);
-    });
-    breaks(&machine, Rule::IrqlWait, || {
-        let _raised = raw::raised(3);
-        event.wait_for(0);
-    });
-}
-
-#[test]
-fn irql_set_event_above_dispatch_level_or_to_wait_at_it() {
-    let machine = Machine::new(1).enter();
-    let event = Event::notification();
-    breaks(&machine, Rule::IrqlSetEvent, || {
-        let _raised = raw::raised(3);
-        event.set();
-    });
-    breaks(&machine, Rule::IrqlSetEvent, || {
-        let _raised = raw::raised(2);
-        // SAFETY: initialised.
-        unsafe { kernel::KeSetEvent(event.pointer(), 0, 1) };
-    });
-}
-
-#[test]
-fn irql_dispatch_clearing_or_reading_an_event_in_a_service_routine() {
-    let machine = Machine::new(1).enter();
-    let event = Event::notification();
-    breaks(&machine, Rule::IrqlDispatch, || {
-        let _raised = raw::raised(3);
-        event.clear();
-    });
-    breaks(&machine, Rule::IrqlDispatch, || {
-        let _raised = raw::raised(3);
-        // SAFETY: initialised.
-        unsafe { kernel::KeReadStateEvent(event.pointer()) };
-    });
-}
-
-#[test]
-fn wait_ends_nobody_sets_the_event() {
-    let machine = Machine::new(1).enter();
-    machine.set_patience(Duration::from_millis(50));
-    let device = machine.device().build();
-    let event = Event::notification();
-    let report = breaks(&machine, Rule::WaitEnds, || event.wait());
-    assert!(report.contains("processor 0 waits"), "{report}");
-    let item = WorkItem::new(&device, |_| event.wait());
-    let report = breaks(&machine, Rule::WaitEnds, || {
-        item.queue();
-        machine.settle();
-    });
-    assert!(report.contains("a work item's thread waits"), "{report}");
-    item.free();
-}
-
-#[test]
-fn wait_parameters_of_another_kind_of_wait() {
-    let machine = Machine::new(1).enter();
-    let event = Event::notification();
-    let object = event.pointer().cast();
-    let waits = [(Reason::UserRequest, 0, 0), (Reason::Executive, 1, 0), (Reason::Executive, 0, 1)];
-    for (reason, mode, alertable) in waits {
-        breaks(&machine, Rule::WaitParameters, || {
-            let timeout = ptr::null_mut();
-            // SAFETY: initialised.
-            unsafe { kernel::KeWaitForSingleObject(object, reason, mode, alertable, timeout) };
-        });
-    }
-}
-
-#[test]
-fn event_initialised_never_moved_or_as_something_else() {
-    let machine = Machine::new(1).enter();
-    let never: UnsafeCell<nt::KEVENT> = UnsafeCell::default();
-    let moved = Event::notification();
-    // SAFETY: the breach: an event stays where it is.
-    let moved = UnsafeCell::new(unsafe { moved.pointer().read() });
-    for event in [never.get(), moved.get(), ptr::null_mut()] {
-        breaks(&machine, Rule::EventInitialised, || {
-            // SAFETY: the breach.
-            unsafe { kernel::KeSetEvent(event, 0, 0) };
-        });
-    }
-    breaks(&machine, Rule::EventInitialised, || {
-        Event::new(2);
-    });
-}
-
-#[test]
-fn freed_in_use_an_event_that_a_thread_waits_for() {
-    let machine = Machine::new(1).enter();
-    let memory = allocate(64);
-    let event = memory.cast::<nt::KEVENT>();
-    // SAFETY: an event fits.
-    unsafe { kernel::KeInitializeEvent(event, Type::NotificationEvent, 0) };
-    let (address, waits) = (event.expose_provenance(), Event::notification());
-    machine.scope(|scope| {
-        scope.spawn_system_thread(|| {
-            waits.set();
-            raw::wait(ptr::with_exposed_provenance_mut(address), ptr::null_mut());
-        });
-        waits.wait();
-        std::thread::sleep(Duration::from_millis(20));
-        let report = breaks(&machine, Rule::FreedInUse, || free(memory));
-        assert!(report.contains("event"), "{report}");
-        // SAFETY: initialised.
-        unsafe { kernel::KeSetEvent(event, 0, 0) };
-    });
-    free(memory);
-}
-
 fn enter() {
     // SAFETY: no obligation but the IRQL.
     unsafe { kernel::KeEnterCriticalRegion() };
@@ -233,32 +108,4 @@ fn critical_regions_nest_and_each_thread_has_its_own() {
     leave();
     leave();
     machine.leave();
-}
-
-#[test]
-fn critical_region_left_without_being_entered_or_at_dispatch_level() {
-    let machine = Machine::new(1).enter();
-    breaks(&machine, Rule::CriticalRegion, leave);
-    enter();
-    machine.scope(|scope| {
-        scope.spawn_system_thread(|| {
-            breaks(&machine, Rule::CriticalRegion, leave);
-        });
-    });
-    for call in [enter, leave] {
-        breaks(&machine, Rule::CriticalRegion, || {
-            let _raised = raw::raised(2);
-            call();
-        });
-    }
-    leave();
-}
-
-#[test]
-fn left_behind_a_critical_region() {
-    let machine = Machine::new(1).enter();
-    enter();
-    let left = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| machine.leave()));
-    let list = left.expect_err("something is left").downcast::<String>().expect("a list");
-    assert!(list.contains("1 critical regions not left"), "{list}");
 }

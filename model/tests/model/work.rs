@@ -9,13 +9,12 @@ use std::{
 };
 
 use wdm_interrupt_model::{
-    Rule,
     executive::Call,
     host::{Machine, kernel},
     nt,
 };
 
-use super::raw::{self, Event, WorkItem, at, breaks};
+use super::raw::{self, Event, WorkItem, at};
 
 #[test]
 fn a_work_item_runs_at_passive_level_in_another_thread_with_its_device_object() {
@@ -117,72 +116,6 @@ fn allocating_a_work_item_can_be_made_to_fail() {
     // SAFETY: a device object.
     let item = unsafe { kernel::IoAllocateWorkItem(device.function_device_object()) };
     assert!(item.is_null());
-}
-
-#[test]
-fn work_item_state_queued_or_freed_while_queued() {
-    let machine = Machine::new(1).enter();
-    machine.hold_work_items(true);
-    let device = machine.device().build();
-    let item = WorkItem::new(&device, |_| ());
-    item.queue();
-    breaks(&machine, Rule::WorkItemState, || item.queue());
-    breaks(&machine, Rule::WorkItemState, || item.free());
-    machine.hold_work_items(false);
-    machine.settle();
-    item.free();
-    breaks(&machine, Rule::WorkItemState, || item.free());
-    breaks(&machine, Rule::WorkItemState, || item.queue());
-}
-
-#[test]
-fn work_item_state_returned_at_raised_irql() {
-    let machine = Machine::new(1).enter();
-    let device = machine.device().build();
-    let item = WorkItem::new(&device, |_| std::mem::forget(raw::raised(2)));
-    breaks(&machine, Rule::WorkItemState, || {
-        item.queue();
-        machine.settle();
-    });
-    item.free();
-}
-
-#[test]
-fn work_item_device_something_else() {
-    let machine = Machine::new(1).enter();
-    for device in [ptr::null_mut(), ptr::without_provenance_mut(0x1000)] {
-        breaks(&machine, Rule::WorkItemDevice, || {
-            // SAFETY: the breach.
-            unsafe { kernel::IoAllocateWorkItem(device) };
-        });
-    }
-}
-
-#[test]
-fn irql_dispatch_queueing_a_work_item_in_a_service_routine() {
-    let machine = Machine::new(1).enter();
-    let device = machine.device().line().build();
-    let item = WorkItem::new(&device, |_| ());
-    let service = raw::Service::new(|_| {
-        item.queue();
-        true
-    });
-    let connection = raw::line(&device, &service);
-    breaks(&machine, Rule::IrqlDispatch, || {
-        device.raise_line();
-    });
-    connection.disconnect();
-    item.free();
-}
-
-#[test]
-fn left_behind_a_work_item() {
-    let machine = Machine::new(1).enter();
-    let device = machine.device().build();
-    let _item = WorkItem::new(&device, |_| ());
-    let left = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| machine.leave()));
-    let list = left.expect_err("something is left").downcast::<String>().expect("a list");
-    assert!(list.contains("1 work items not freed"), "{list}");
 }
 
 #[test]

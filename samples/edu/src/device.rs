@@ -26,7 +26,8 @@ use core::ops::Deref;
 use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicPtr, Ordering};
 
-use edu_interface::DEVICE_INTERFACE;
+use edu_device::{Completion, EduInterrupt, Requests};
+use edu_interface::{DEVICE_INTERFACE, FactorialRequest};
 use wdk_sys::{
     DEVICE_OBJECT, DO_DEVICE_INITIALIZING, DO_POWER_PAGABLE, FILE_DEVICE_SECURE_OPEN,
     FILE_DEVICE_UNKNOWN, GUID, NT_SUCCESS, NTSTATUS, PDEVICE_OBJECT, PDRIVER_OBJECT,
@@ -36,11 +37,16 @@ use wdk_sys::{
         IoRegisterDeviceInterface, IoSetDeviceInterfaceState, RtlFreeUnicodeString,
     },
 };
+use wdm_interrupt::{Dpc, InterruptRegistration};
 
-use crate::interrupt::Registration;
 use crate::irp::LowerDevice;
 use crate::queue::Queue;
+use crate::registers::Mapping;
 use crate::sync::{RemoveLock, SpinLock};
+
+/// The device's connection: an ISR with its deferred half.
+pub(crate) type Registration =
+    InterruptRegistration<EduInterrupt<Mapping>, Dpc<Completion<DeviceRef>>>;
 
 /// The device extension.
 #[derive(Debug)]
@@ -182,6 +188,16 @@ impl Deref for DeviceRef {
     fn deref(&self) -> &Device {
         // SAFETY: the device outlives this (invariant).
         unsafe { self.0.as_ref() }
+    }
+}
+
+impl Requests for DeviceRef {
+    fn finish(&self, factorial: u32) {
+        self.queue.finish(factorial);
+    }
+
+    fn begin(&self) -> Option<u32> {
+        self.queue.begin().map(FactorialRequest::number)
     }
 }
 

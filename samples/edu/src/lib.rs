@@ -4,23 +4,22 @@
 //! interrupt with `wdm-interrupt`, and is otherwise what a function driver of a PCI device has to
 //! be. It is meant to be copied from; README.md says which file to take what from.
 //!
+//! What knows the device and no IRP is in the crate `edu-device`, where it is tested on any host: the
+//! service routine with its deferred half.
+//!
 //! | module | idea |
 //! |---|---|
 //! | `device` | AddDevice, the device extension, what guards what in it |
 //! | `pnp`, `power`, `requests` | the IRPs, one module for each kind |
-//! | `queue`, `engine` | the cancel-safe queue, and which request the device is computing |
-//! | `interrupt`, `registers` | the service routine, its deferred half, the device's registers |
-//! | `computation` | whether the device has completed what it was asked for |
+//! | `queue` | the cancel-safe queue |
+//! | `registers` | the device's registers, mapped |
 //! | `irp`, `list`, `sync` | what `wdm.h` has inline, and locks and events with types |
 
 #![no_std]
 
 extern crate alloc;
 
-mod computation;
 mod device;
-mod engine;
-mod interrupt;
 mod irp;
 mod list;
 mod pnp;

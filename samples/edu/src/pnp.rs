@@ -4,13 +4,14 @@
 //!
 //! [page]: https://learn.microsoft.com/windows-hardware/drivers/kernel/plug-and-play-minor-irps
 
+use edu_device::{Completion, EduInterrupt, Hold, Registers, ResetError};
 use wdk_sys::{
     _DEVICE_POWER_STATE, CM_PARTIAL_RESOURCE_DESCRIPTOR, CM_RESOURCE_LIST, CmResourceTypeMemory,
     IRP_MN_CANCEL_REMOVE_DEVICE, IRP_MN_CANCEL_STOP_DEVICE, IRP_MN_QUERY_REMOVE_DEVICE,
     IRP_MN_QUERY_STOP_DEVICE, IRP_MN_REMOVE_DEVICE, IRP_MN_START_DEVICE, IRP_MN_STOP_DEVICE,
     IRP_MN_SURPRISE_REMOVAL, LARGE_INTEGER, NT_SUCCESS, NTSTATUS, PDEVICE_OBJECT, PIRP,
     STATUS_DEVICE_BUSY, STATUS_DEVICE_CONFIGURATION_ERROR, STATUS_DEVICE_NOT_READY,
-    STATUS_DEVICE_REMOVED, STATUS_SUCCESS,
+    STATUS_DEVICE_REMOVED, STATUS_INSUFFICIENT_RESOURCES, STATUS_NO_SUCH_DEVICE, STATUS_SUCCESS,
 };
 use wdm_interrupt::{
     ConnectionKind, Dpc, InterruptResource, InterruptResources, MessageBased, NullDevice,
@@ -18,11 +19,10 @@ use wdm_interrupt::{
 };
 
 use crate::device::{Device, Presence};
-use crate::engine::Hold;
-use crate::interrupt::{Completion, EduInterrupt};
 use crate::irp::Irp;
 use crate::power::set_power_state;
-use crate::registers::Registers;
+use crate::registers::Mapping;
+use crate::sync::pause;
 
 /// `IRP_MJ_PNP`. `PASSIVE_LEVEL`.
 ///
@@ -103,11 +103,15 @@ unsafe fn begin(device: &Device, irp: &Irp<'_>) -> Result<(), NTSTATUS> {
     let (start, length) =
         unsafe { first_memory(translated) }.ok_or(STATUS_DEVICE_CONFIGURATION_ERROR)?;
     // SAFETY: BAR 0 of the device, which has it until STOP or REMOVE; both end this mapping first.
-    let registers = unsafe { Registers::map(start, length) }?;
-    registers.reset()?;
+    let registers = Registers::new(unsafe { Mapping::new(start, length) }?);
+    registers.reset(pause).map_err(|error| match error {
+        ResetError::NoSuchDevice => STATUS_NO_SUCH_DEVICE,
+        ResetError::Busy => STATUS_DEVICE_NOT_READY,
+    })?;
 
     let messages = interrupts.iter().filter(InterruptResource::is_message).count();
-    let handler = EduInterrupt::new(registers, messages)?;
+    let handler = EduInterrupt::new(registers, messages);
+    let handler = handler.map_err(|_| STATUS_INSUFFICIENT_RESOURCES)?;
     // SAFETY:
     // - AddDevice was given this PDO, and the device is started (caller);
     // - STOP, SURPRISE_REMOVAL and REMOVE end the registration before they go down, so the

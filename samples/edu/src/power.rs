@@ -31,6 +31,7 @@
 
 use core::ptr::{self, NonNull};
 
+use edu_device::{EduInterrupt, Hold, Woken};
 use wdk_sys::{
     _DEVICE_POWER_STATE, _IO_STATUS_BLOCK, _POWER_STATE_TYPE, _SYSTEM_POWER_STATE,
     DEVICE_POWER_STATE, IRP_MN_QUERY_POWER, IRP_MN_SET_POWER, NT_SUCCESS, NTSTATUS, PDEVICE_OBJECT,
@@ -39,8 +40,6 @@ use wdk_sys::{
 };
 
 use crate::device::Device;
-use crate::engine::Hold;
-use crate::interrupt::{EduInterrupt, Woken};
 use crate::irp::{Irp, current_stack_location, io_status};
 
 /// `IRP_MJ_POWER`. `PASSIVE_LEVEL`, because the device object says `DO_POWER_PAGABLE` and not

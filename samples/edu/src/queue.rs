@@ -12,6 +12,7 @@
 use core::cell::UnsafeCell;
 use core::ptr::{self, NonNull};
 
+use edu_device::{Engine, Hold};
 use edu_interface::{FactorialReply, FactorialRequest};
 use wdk_sys::{
     IO_CSQ, IRP, KIRQL, NT_SUCCESS, NTSTATUS, PFILE_OBJECT, PIO_CSQ, PIRP, PKIRQL, PVOID,
@@ -19,7 +20,6 @@ use wdk_sys::{
     ntddk::{IoCsqInitializeEx, IoCsqInsertIrpEx, IoCsqRemoveNextIrp},
 };
 
-use crate::engine::{Engine, Hold};
 use crate::irp::{Irp, current_stack_location};
 use crate::list::IrpList;
 use crate::sync::{Event, RemoveLock, SpinLock};

@@ -2,6 +2,7 @@
 //!
 //! The public side of it is in the crate `edu-interface`.
 
+use edu_device::{Counters, Hold};
 use edu_interface::{Connection, Request, Statistics};
 use wdk_sys::{
     NTSTATUS, PDEVICE_OBJECT, PIRP, STATUS_DELETE_PENDING, STATUS_DEVICE_NOT_READY,
@@ -9,9 +10,7 @@ use wdk_sys::{
 };
 use wdm_interrupt::ConnectionKind;
 
-use crate::device::Device;
-use crate::engine::Hold;
-use crate::interrupt::{Counters, Registration};
+use crate::device::{Device, Registration};
 use crate::irp::Irp;
 
 /// `IRP_MJ_CREATE`: opens the device, unless it is gone, or about to be. It may be stopped.

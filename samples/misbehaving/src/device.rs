@@ -70,7 +70,7 @@ impl Device {
     }
 
     /// Connects the service routine to the device's line.
-    fn connect(&self) -> NTSTATUS {
+    pub(crate) fn connect(&self) -> NTSTATUS {
         let mut parameters = IO_CONNECT_INTERRUPT_PARAMETERS {
             Version: CONNECT_LINE_BASED,
             ..IO_CONNECT_INTERRUPT_PARAMETERS::default()

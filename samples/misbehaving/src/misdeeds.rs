@@ -3,6 +3,7 @@
 //! Their `unsafe` blocks have no argument why they are sound, because some are not: those say which rule they
 //! break.
 
+mod dpcs;
 mod interrupts;
 mod memory;
 mod requests;
@@ -59,14 +60,21 @@ static MISDEEDS: &[Misdeed] = &[
     misdeed!(Started, interrupts::stays_connected_at_remove),
     misdeed!(Started, interrupts::synchronizes_above_its_irql),
     misdeed!(Started, interrupts::synchronizes_with_what_is_disconnected),
+    misdeed!(Started, interrupts::connects_its_line_twice),
     misdeed!(Serving, interrupts::sets_an_event_in_its_service_routine),
     misdeed!(Serving, interrupts::allocates_in_its_service_routine),
     misdeed!(Serving, interrupts::leaves_its_service_routine_at_another_irql),
+    misdeed!(Started, dpcs::queues_a_dpc_that_it_did_not_initialise),
+    misdeed!(Started, dpcs::queues_a_dpc_that_it_freed),
+    misdeed!(Started, dpcs::leaves_its_dpc_at_another_irql),
+    misdeed!(Started, dpcs::acquires_a_lock_that_it_did_not_initialise),
+    misdeed!(Started, dpcs::releases_a_lock_that_it_does_not_hold),
     misdeed!(Started, memory::frees_a_queued_dpc),
     misdeed!(Started, memory::leaves_pool_behind),
     misdeed!(Started, memory::writes_behind_its_pool),
     misdeed!(Started, memory::writes_to_pool_that_it_freed),
     misdeed!(Started, memory::frees_pool_twice),
+    misdeed!(Started, memory::frees_pool_with_another_tag),
     misdeed!(Started, memory::leaves_registers_mapped),
     misdeed!(Started, memory::reads_registers_that_it_unmapped),
     misdeed!(Started, memory::unmaps_another_length),

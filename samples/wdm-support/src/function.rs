@@ -11,7 +11,8 @@ use crate::registers::Registers;
 
 /// What a driver makes of a device, from START to STOP or removal.
 ///
-/// Its methods are called one at a time, at `PASSIVE_LEVEL`.
+/// Its methods are called one at a time, at `PASSIVE_LEVEL`, save
+/// [`control_at_once`](Self::control_at_once).
 ///
 /// # Safety
 ///
@@ -39,6 +40,14 @@ pub unsafe trait Function: Sized + Send + 'static {
 
     /// Lets the device interrupt again, which has its power back: D0.
     fn wake(&mut self) {}
+
+    /// Answers an IOCTL that does without the function, or leaves it to [`control`](Self::control).
+    ///
+    /// This alone is called by several threads at once, and also while another method is. It is for what
+    /// is in statics.
+    fn control_at_once(_request: &mut Control<'_, '_>) -> Option<Result<(), NTSTATUS>> {
+        None
+    }
 
     /// Answers an IOCTL. The device is not started if there is no `function`: the status says why.
     ///

@@ -49,7 +49,8 @@ pub(crate) unsafe extern "C" fn device_control<F: Function>(
 fn control<F: Function>(device: &Device<F>, mut irp: Irp<'_>) -> NTSTATUS {
     // SAFETY: called for such a request only.
     let mut request = unsafe { Control::new(&mut irp) };
-    let answer = device.with(|function| F::control(function, &mut request));
+    let answer = F::control_at_once(&mut request)
+        .unwrap_or_else(|| device.with(|function| F::control(function, &mut request)));
     let written = request.written();
     match answer {
         Ok(()) => irp.complete(STATUS_SUCCESS, written),

@@ -22,15 +22,24 @@ pub(super) fn check(layout: &Layout) -> Result<()> {
     Ok(())
 }
 
+/// The contract's rules: their numbers, and what they say.
+pub(super) fn rows(table: &str) -> impl Iterator<Item = (&str, &str)> {
+    columns(table).map(|[rule, says, _]| (rule, says))
+}
+
+/// The three columns of each rule.
+fn columns(table: &str) -> impl Iterator<Item = [&str; 3]> {
+    table.lines().filter_map(|line| {
+        let columns: Vec<&str> = line.split('|').map(str::trim).collect();
+        let ["", rule, says, upheld, ""] = columns[..] else { return None };
+        rule.ends_with(|last: char| last.is_ascii_digit()).then_some([rule, says, upheld])
+    })
+}
+
 fn objections(table: &str) -> Vec<String> {
     let mut objections = Vec::new();
     let mut seen = BTreeSet::new();
-    for line in table.lines() {
-        let columns: Vec<&str> = line.split('|').map(str::trim).collect();
-        let ["", rule, says, upheld, ""] = columns[..] else { continue };
-        if !rule.ends_with(|last: char| last.is_ascii_digit()) {
-            continue;
-        }
+    for [rule, says, upheld] in columns(table) {
         seen.insert(rule);
         if says.is_empty() || !WAYS.iter().any(|way| upheld.starts_with(way)) {
             objections.push(format!("{rule}: it is not said how it is upheld"));

@@ -221,15 +221,14 @@ const FACETS: [Facet; 20] = [
     ),
 ];
 
-/// A boot for each.
 /// What can fail while a driver connects: the bed has each call fail in turn, in each way.
 const FAILURES: [(&str, &str); 2] = [
     ("connect", "each_connect_can_fail_and_leaves_nothing"),
     ("allocation", "each_allocation_can_fail_and_leaves_nothing"),
 ];
 
-/// The ways to connect that are tried with that: those with more than one call, or memory of more than
-/// one kind.
+/// The ways to connect that are tried with interrupts that come inside each connect: those with more than one
+/// call, or memory of more than one kind.
 const FAILING: [(&str, &str, Interrupt); 6] = [
     ("several", "e1000e", Interrupt::Message),
     ("shared", "e1000e", Interrupt::Message),
@@ -260,11 +259,73 @@ fn failures(driver: &Path) -> impl Iterator<Item = Job> {
     })
 }
 
+/// What is printed at the end of a walk.
+const WALKED: &str = "times a call failed; left behind: nothing";
+
+/// The ways to connect that work, each with what shows that the walk went through it: what it calls that can
+/// fail, besides what every driver calls, and what it prints when nothing fails.
+fn walked(facet: &Facet) -> Option<&'static [&'static str]> {
+    if matches!(facet.expected, Expected::Refusal(_)) {
+        return None;
+    }
+    Some(match facet.name {
+        // One DPC, or none to be aimed, and one connect.
+        "dpc" | "threaded" | "inplace" | "power" | "shared" | "vector" => {
+            &["MmMapIoSpaceEx, ExAllocatePool2, IoConnectInterruptEx, ", WALKED]
+        }
+        "importance" => &[
+            "ExAllocatePool2, KeSetTargetProcessorDpcEx, IoConnectInterruptEx, ",
+            "KeSetTargetProcessorDpcEx fails with STATUS_NOT_SUPPORTED: it started",
+            WALKED,
+        ],
+        "work" | "passive" | "passive_vector" => {
+            &["ExAllocatePool2, IoAllocateWorkItem, IoConnectInterruptEx, ", WALKED]
+        }
+        // Memory for the vectors, too.
+        "several" if facet.device == "edu" => {
+            &["ExAllocatePool2, ExAllocatePool2, IoConnectInterruptEx, ", WALKED]
+        }
+        // A connect for each.
+        "several" => &[
+            "ExAllocatePool2, ExAllocatePool2, IoConnectInterruptEx, IoConnectInterruptEx, \
+             IoConnectInterruptEx, IoConnectInterruptEx, IoConnectInterruptEx, ",
+            WALKED,
+        ],
+        other => unreachable!("nobody has thought of what can fail in {other}"),
+    })
+}
+
+/// A boot for each way to connect, in which each call of its START and of its restart fails in turn.
+fn walks(driver: &Path) -> impl Iterator<Item = Job> {
+    FACETS.into_iter().filter_map(move |facet| {
+        let mut machine = machine(&facet);
+        "failures".clone_into(&mut machine.play);
+        Some(Job {
+            name: format!("facets: whichever call fails, nothing is left: {}", title_of(&facet)),
+            driver: driver.to_path_buf(),
+            command: machine.run_command(),
+            machine,
+            expected: Expected::Success(walked(&facet)?),
+        })
+    })
+}
+
+/// The way to connect, in short.
+fn title_of(Facet { name, device, interrupt, no_dpc_threads, .. }: &Facet) -> String {
+    let threads = if *no_dpc_threads { ", without DPC threads" } else { "" };
+    format!("{name} of {device} by {interrupt}{threads}")
+}
+
+fn machine(facet: &Facet) -> Machine {
+    let mut machine = Machine::with(facet.device, 1, facet.interrupt);
+    machine.service = Some(facet.name.to_owned());
+    machine.no_dpc_threads = facet.no_dpc_threads;
+    machine
+}
+
 pub(super) fn jobs(driver: &Path) -> impl Iterator<Item = Job> {
     let connected = FACETS.into_iter().map(|facet| {
-        let mut machine = Machine::with(facet.device, 1, facet.interrupt);
-        machine.service = Some(facet.name.to_owned());
-        machine.no_dpc_threads = facet.no_dpc_threads;
+        let machine = machine(&facet);
         Job {
             name: title(&facet),
             driver: driver.to_path_buf(),
@@ -273,7 +334,7 @@ pub(super) fn jobs(driver: &Path) -> impl Iterator<Item = Job> {
             expected: facet.expected,
         }
     });
-    connected.chain(failures(driver))
+    connected.chain(failures(driver)).chain(walks(driver))
 }
 
 fn title(facet: &Facet) -> String {
@@ -310,10 +371,22 @@ mod tests {
     }
 
     #[test]
+    fn every_facet_of_the_driver_is_walked_through() -> Result<()> {
+        let layout = Layout::of_this_repository();
+        let source = text::read(&layout.root().join("samples/facets/src/facet.rs"))?;
+        for name in of_the_driver(&source) {
+            let mut of_it = FACETS.iter().filter(|facet| facet.name == name);
+            assert!(of_it.any(|facet| walked(facet).is_some()), "{name}");
+        }
+        Ok(())
+    }
+
+    #[test]
     fn no_two_have_one_title() {
-        let mut titles: Vec<String> = FACETS.iter().map(title).collect();
+        let all: Vec<String> = jobs(Path::new("")).map(|job| job.name).collect();
+        let mut titles = all.clone();
         titles.sort_unstable();
         titles.dedup();
-        assert_eq!(titles.len(), FACETS.len());
+        assert_eq!(titles.len(), all.len());
     }
 }

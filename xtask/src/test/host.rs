@@ -29,14 +29,16 @@ struct Workspace {
     documented: &'static [&'static str],
 }
 
-const WORKSPACES: [Workspace; 2] = [
+const WORKSPACES: [Workspace; 3] = [
     Workspace { folder: "", packages: &[], documented: &["wdm-interrupt", "wdm-interrupt-model"] },
     // The drivers themselves are for Windows only; what they share with programs is not.
     Workspace {
         folder: "samples",
-        packages: &["e1000e-interface", "edu-interface"],
+        packages: &["e1000e-interface", "edu-device", "edu-interface"],
         documented: &[],
     },
+    // The targets are built for libFuzzer elsewhere; what they are made of are host tests, too.
+    Workspace { folder: "fuzz", packages: &["wdm-interrupt-fuzz"], documented: &[] },
 ];
 
 impl Workspace {
@@ -53,7 +55,7 @@ impl Workspace {
 }
 
 /// The cargo that runs this program, in `folder` of the repository.
-pub(super) fn cargo(layout: &Layout, folder: &str) -> Command {
+pub(crate) fn cargo(layout: &Layout, folder: &str) -> Command {
     let mut command =
         Command::new(env::var_os("CARGO").unwrap_or_else(|| PathBuf::from("cargo").into()));
     forget_this_package(&mut command);
@@ -68,7 +70,7 @@ pub(super) fn cargo(layout: &Layout, folder: &str) -> Command {
 }
 
 /// Keeps from `command` what cargo tells this program about its own package.
-pub(super) fn forget_this_package(command: &mut Command) {
+pub(crate) fn forget_this_package(command: &mut Command) {
     for (name, _) in env::vars_os() {
         if name.to_str().is_some_and(describes_this_package) {
             command.env_remove(name);
@@ -85,9 +87,12 @@ fn describes_this_package(name: &str) -> bool {
 
 /// Runs all of this module's tests.
 pub(super) fn run(layout: &Layout, runner: &mut Runner<'_>) {
-    for (folder, name) in
-        [("", "the root workspace"), ("bed", "the bed"), ("samples", "the samples")]
-    {
+    for (folder, name) in [
+        ("", "the root workspace"),
+        ("bed", "the bed"),
+        ("samples", "the samples"),
+        ("fuzz", "the fuzz targets"),
+    ] {
         runner.test(&format!("format: {name}"), || {
             let mut step = Step::begin(&layout.logs(), format!("formatting of {name}"));
             let mut command = cargo(layout, folder);

@@ -16,7 +16,7 @@ use crate::setup::Host;
 const NONE: &str = "none";
 
 /// Each misdeed, and what is said of it: the rule, the call in which it was found broken, where.
-const MISDEEDS: [(&str, &[&str]); 46] = [
+const MISDEEDS: [(&str, &[&str]); 53] = [
     ("leaves_its_device_initializing", &["DeviceInitializing broken in AddDevice on processor 0"]),
     (
         "connects_at_dispatch_level",
@@ -27,12 +27,20 @@ const MISDEEDS: [(&str, &[&str]); 46] = [
         &["PhysicalDevice broken in IoConnectInterruptEx on processor 0"],
     ),
     ("never_claims", &["Storm broken in a service routine on processor 1 at IRQL 5"]),
-    ("never_acknowledges", &["Storm broken in a service routine on processor 1 at IRQL 5"]),
+    (
+        "never_acknowledges",
+        &[
+            "Storm broken in a service routine on processor 1 at IRQL 5",
+            "*** STOP: 0x000000F2 (",
+            "HARDWARE_INTERRUPT_STORM",
+        ],
+    ),
     (
         "disconnects_with_another_version",
         &[
             "DisconnectVersion broken in IoDisconnectInterruptEx on processor 0",
-            "0xCA, parameter 9",
+            "*** STOP: 0x000000CA (0x0000000000000009,0x0000000000000003,",
+            "PNP_DETECTED_FATAL_ERROR",
         ],
     ),
     ("disconnects_twice", &["InterruptObject broken in IoDisconnectInterruptEx on processor 0"]),
@@ -47,7 +55,11 @@ const MISDEEDS: [(&str, &[&str]); 46] = [
     ),
     (
         "synchronizes_with_what_is_disconnected",
-        &["InterruptObject broken in KeSynchronizeExecution on processor 0"],
+        &[
+            "InterruptObject broken in KeSynchronizeExecution on processor 0",
+            "freed interrupt object 0xffffe",
+            "was vector 0x",
+        ],
     ),
     (
         "sets_an_event_in_its_service_routine",
@@ -59,22 +71,95 @@ const MISDEEDS: [(&str, &[&str]); 46] = [
     ),
     (
         "leaves_its_service_routine_at_another_irql",
-        &["IsrState broken in a service routine on processor 1 at IRQL 12"],
+        &[
+            "IsrState broken in a service routine on processor 1 at IRQL 12",
+            "*** STOP: 0x000000C4 (0x0000000000000111,",
+        ],
     ),
     ("frees_a_queued_dpc", &["FreedInUse broken in ExFreePoolWithTag on processor 0", "KDPC"]),
     (
         "leaves_pool_behind",
-        &["LeftBehind broken in the driver's unload on processor 0", "pool 'Misb'"],
+        &[
+            "LeftBehind broken in the driver's unload on processor 0",
+            "pool 'Misb'",
+            "*** STOP: 0x000000C4 (0x0000000000000060,",
+        ],
     ),
     (
         "writes_behind_its_pool",
-        &["PoolOverrun broken in ExFreePoolWithTag on processor 0", "'Misb'"],
+        &[
+            "PoolOverrun broken in ExFreePoolWithTag on processor 0",
+            "'Misb'",
+            "*** STOP: 0x000000C1 (",
+            "SPECIAL_POOL_DETECTED_MEMORY_CORRUPTION",
+        ],
     ),
     (
         "writes_to_pool_that_it_freed",
-        &["PoolUseAfterFree broken in the end of the run on processor 0", "'Misb'"],
+        &[
+            "PoolUseAfterFree broken in the end of the run on processor 0",
+            "'Misb'",
+            "*** STOP: 0x000000C6 (",
+            "DRIVER_CAUGHT_MODIFYING_FREED_POOL",
+        ],
     ),
-    ("frees_pool_twice", &["PoolFree broken in ExFreePoolWithTag on processor 0", "freed already"]),
+    (
+        "frees_pool_twice",
+        &[
+            "PoolFree broken in ExFreePoolWithTag on processor 0",
+            "freed already",
+            "*** STOP: 0x000000C2 (0x0000000000000007,",
+            "BAD_POOL_CALLER",
+        ],
+    ),
+    (
+        "frees_pool_with_another_tag",
+        &[
+            "PoolTag broken in ExFreePoolWithTag on processor 0",
+            "has tag 'Misb', not 'bsiM'",
+            "*** STOP: 0x000000C2 (0x000000000000000A,",
+        ],
+    ),
+    (
+        "connects_its_line_twice",
+        &[
+            "LineBasedOnce broken in IoConnectInterruptEx on processor 0",
+            "interrupt object 0xffffe",
+        ],
+    ),
+    (
+        "queues_a_dpc_that_it_did_not_initialise",
+        &["DpcInitialised broken in KeInsertQueueDpc on processor 0"],
+    ),
+    (
+        "queues_a_dpc_that_it_freed",
+        &[
+            "Resident broken in KeInsertQueueDpc on processor 0",
+            "concerned: freed pool",
+            "tag 'Misb'",
+            "*** STOP: 0x000000C7 (0x0000000000000001,",
+            "TIMER_OR_DPC_INVALID",
+        ],
+    ),
+    (
+        "leaves_its_dpc_at_another_irql",
+        &["DpcState broken in a deferred routine on processor 0 at IRQL 12"],
+    ),
+    (
+        "acquires_a_lock_that_it_did_not_initialise",
+        &[
+            "LockWord broken in KeAcquireSpinLockRaiseToDpc on processor 0 at IRQL 2",
+            "it is 0xdead",
+            "*** STOP: 0x000000C4 (0x0000000000001002,",
+        ],
+    ),
+    (
+        "releases_a_lock_that_it_does_not_hold",
+        &[
+            "LockOwner broken in KeReleaseSpinLock on processor 0 at IRQL 2",
+            "*** STOP: 0x000000C4 (0x0000000000001007,",
+        ],
+    ),
     (
         "leaves_registers_mapped",
         &["LeftBehind broken in the driver's unload on processor 0", "1 mapped registers"],
@@ -191,7 +276,8 @@ const DEEDS: [Deed; 6] = [
         no_dpc_threads: false,
         expected: Expected::Refusal(&[
             "PassiveInterruptLock broken in KeAcquireInterruptSpinLock on processor 0",
-            "0x13B",
+            "*** STOP: 0x0000013B (0x0000000000000001,0xFFFFE",
+            "PASSIVE_INTERRUPT_ERROR",
         ]),
     },
     Deed {
@@ -235,6 +321,16 @@ pub(super) fn jobs(driver: &Path) -> impl Iterator<Item = Job> {
         }
     });
     std::iter::once(sound).chain(misdeeds).chain(deeds)
+}
+
+/// Each misdeed that the bed finds broken a rule of the model's, with the rule.
+pub(super) fn rules() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let refused = DEEDS.into_iter().filter_map(|deed| match deed.expected {
+        Expected::Refusal(said) => Some((deed.service, said)),
+        Expected::Success(_) | Expected::Stopped => None,
+    });
+    let all = MISDEEDS.into_iter().chain(refused);
+    all.filter_map(|(name, said)| Some((name, said.first()?.split_once(" broken in ")?.0)))
 }
 
 /// The names of these tests.

@@ -10,19 +10,25 @@ mod disassembly;
 mod examples;
 mod facets;
 mod foreign;
-mod host;
+mod fuzzing;
+pub(crate) mod host;
 mod imports;
 mod inx;
 mod isr_path;
 mod items;
 mod libtest;
+pub(crate) mod loom;
+mod loom_steps;
 mod machine;
 mod map;
 mod misdeeds;
+mod proving;
 mod repository;
+mod rules;
 mod runner;
 mod sanitizer;
 mod scenarios;
+mod trace;
 
 use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
@@ -36,7 +42,7 @@ use crate::driver::{self, Profile};
 use crate::layout::Layout;
 use crate::qemu::{Interrupt, Machine};
 use crate::setup::{self, Host};
-use crate::{bed, text};
+use crate::{bed, mutants, text};
 
 /// Runs the tests whose name contains `filter`, and says whether all passed.
 pub(crate) fn run(layout: &Layout, filter: Option<&str>) -> Result<bool> {
@@ -45,6 +51,8 @@ pub(crate) fn run(layout: &Layout, filter: Option<&str>) -> Result<bool> {
     let things = Things::new(layout);
     host::run(layout, &mut runner);
     sanitizer::run(layout, &mut runner);
+    fuzzing::run(layout, &mut runner);
+    loom::run(layout, &mut runner);
     runner.test("repository: the oldest Rust is stated, and is not newer than this one", || {
         repository::oldest_rust(layout)
     });
@@ -52,6 +60,13 @@ pub(crate) fn run(layout: &Layout, filter: Option<&str>) -> Result<bool> {
     runner.test("repository: docs/contract.md says of every rule how it is upheld", || {
         contract::check(layout)
     });
+    runner.test("repository: the mutants that are left out are there, and have a reason", || {
+        mutants::list::check(layout)
+    });
+    runner.test(
+        "repository: model/RULES.md has every rule of the verifier, each with its tests",
+        || rules::check(layout),
+    );
     runner.test("inf: edu.inx sets up interrupts, security and service", || {
         inx::check(&text::read(&layout.root().join("inf").join("edu.inx"))?)
     });
@@ -62,6 +77,9 @@ pub(crate) fn run(layout: &Layout, filter: Option<&str>) -> Result<bool> {
             Err(error) => runner.prevented("bed: the bed and its drivers are built", &error),
         }
     }
+    runner.test("bed: what the demo traces is what it says", || {
+        trace::check(things.bed()?, things.edu()?)
+    });
     let own = runner.offered().clone();
     runner.test("repository: every mistake in docs/scenarios.md has its test", || {
         scenarios::check(layout, &own)
@@ -108,7 +126,10 @@ fn test_drivers(runner: &mut Runner<'_>, things: &Things<'_>) {
         imports::check(layout, [things.edu()?])
     });
     runner.test("driver: the other samples import only what it exports", || {
-        imports::check(layout, [things.e1000e()?, things.facets()?, things.minimal()?])
+        imports::check(
+            layout,
+            [things.e1000e()?, things.facets()?, things.proving()?, things.minimal()?],
+        )
     });
     runner.test("driver: the model's layouts are those of wdk-sys", || {
         cross::layouts(layout, things.host()?)
@@ -144,6 +165,7 @@ fn jobs<'a>(things: &'a Things<'_>) -> Result<(&'a Path, Vec<Job>)> {
     jobs.extend(machine::own_tests(bed, things.e1000e()?)?);
     jobs.extend(misdeeds::jobs(things.misbehaving()?));
     jobs.extend(facets::jobs(things.facets()?));
+    jobs.extend(proving::jobs(things.proving()?, edu));
     for interrupt in [Interrupt::Message, Interrupt::Line] {
         let machine = Machine::with_edu(1, interrupt);
         jobs.push(Job {
@@ -181,6 +203,7 @@ struct Things<'a> {
     misbehaving: OnceCell<Option<PathBuf>>,
     e1000e: OnceCell<Option<PathBuf>>,
     facets: OnceCell<Option<PathBuf>>,
+    proving: OnceCell<Option<PathBuf>>,
     minimal: OnceCell<Option<PathBuf>>,
 }
 
@@ -195,6 +218,7 @@ impl<'a> Things<'a> {
             misbehaving: OnceCell::new(),
             e1000e: OnceCell::new(),
             facets: OnceCell::new(),
+            proving: OnceCell::new(),
             minimal: OnceCell::new(),
         }
     }
@@ -238,6 +262,10 @@ impl<'a> Things<'a> {
 
     fn facets(&self) -> Result<&Path> {
         self.sample(&self.facets, "facets")
+    }
+
+    fn proving(&self) -> Result<&Path> {
+        self.sample(&self.proving, "proving")
     }
 
     fn minimal(&self) -> Result<&Path> {

@@ -11,7 +11,7 @@ use crate::text;
 use crate::toolchain;
 
 /// Workspaces, by the folders below the root.
-const WORKSPACES: [&str; 3] = ["", "bed", "samples"];
+const WORKSPACES: [&str; 5] = ["", "bed", "fuzz", "samples", "tests/loom"];
 
 /// The lock files, as they were at one time.
 #[derive(Debug, PartialEq, Eq)]
@@ -46,7 +46,7 @@ impl Locks {
 pub(super) fn oldest_rust(layout: &Layout) -> Result<()> {
     let manifest = text::read(&layout.root().join("Cargo.toml"))?;
     let stated = rust_version(&manifest).context("Cargo.toml states no rust-version")?;
-    for folder in ["bed", "samples"] {
+    for folder in ["bed", "fuzz", "samples", "tests/loom"] {
         let other = text::read(&layout.root().join(folder).join("Cargo.toml"))?;
         if rust_version(&other) != Some(stated) {
             bail!("{folder}/Cargo.toml does not state the rust-version {stated} of Cargo.toml");

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 
 /// What the tests' names begin with.
-const GROUPS: [&str; 8] =
-    ["format", "lint", "host", "sanitizer", "repository", "inf", "driver", "bed"];
+const GROUPS: [&str; 10] =
+    ["format", "lint", "host", "sanitizer", "fuzz", "loom", "repository", "inf", "driver", "bed"];
 
 /// Prints what comes of each test, and counts.
 #[derive(Debug)]

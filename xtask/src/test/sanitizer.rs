@@ -169,6 +169,8 @@ impl Sanitizer {
         let mut command = Command::new(&program.executable);
         let (variable, options) = self.options;
         command.current_dir(&program.folder).env(variable, options).env("RUST_BACKTRACE", "0");
+        // Tests that explore have each thread do the same in every schedule, so a few are enough here.
+        command.env("WDM_INTERRUPT_SEEDS", "20");
         host::run_limited(&mut command, host::LIMIT)
     }
 

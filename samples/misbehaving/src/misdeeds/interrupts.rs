@@ -53,6 +53,11 @@ pub(super) fn stays_connected_at_remove(device: &Device) {
     device.interrupt.store(ptr::null_mut(), Ordering::Relaxed);
 }
 
+/// Breaks `LineBasedOnce`: the lines are connected, and may be shared.
+pub(super) fn connects_its_line_twice(device: &Device) {
+    let _status = device.connect();
+}
+
 /// Runs nothing under the interrupt's lock.
 fn synchronize(device: &Device) {
     const unsafe extern "C" fn nothing(_: PVOID) -> BOOLEAN {

@@ -71,6 +71,13 @@ pub(super) fn frees_pool_twice(_: &Device) {
     free(memory);
 }
 
+/// Breaks `PoolTag`.
+pub(super) fn frees_pool_with_another_tag(_: &Device) {
+    let memory = allocate();
+    // SAFETY: breaks the rule: it is not the tag that it was allocated with.
+    unsafe { ExFreePoolWithTag(memory, TAG.swap_bytes()) };
+}
+
 /// Breaks `LeftBehind`: REMOVE finds nothing to unmap.
 pub(super) fn leaves_registers_mapped(device: &Device) {
     device.disconnect(CONNECT_LINE_BASED);

@@ -1,0 +1,287 @@
+//! The steps that are taken out, one after the other.
+
+use super::{Outcome, Step};
+
+/// Where each is in the sources, what is there without it, and what finds that.
+///
+/// The numbers are those of the teardown's documentation.
+pub(super) const STEPS: [Step; 33] = [
+    // The teardown.
+    Step {
+        name: "1: the device is silenced",
+        file: "teardown.rs",
+        from: "if hardware == Hardware::Present {\n        // SAFETY: connected and published (caller).",
+        to: "if !OUT && hardware == Hardware::Present {\n        // SAFETY: connected and published (caller).",
+        exploration: "line::isr_dpc_and_disconnect",
+        outcome: Outcome::Found("claimed, but not completed"),
+    },
+    Step {
+        name: "1: it is silenced once more, when no deferred half can wake it",
+        file: "teardown.rs",
+        from: "if deferred && hardware",
+        to: "if !OUT && deferred && hardware",
+        exploration: "line::a_dpc_that_unmasks_the_device_when_it_is_through",
+        outcome: Outcome::Found("the device was not silenced"),
+    },
+    Step {
+        name: "2: what was claimed is waited for",
+        file: "teardown.rs",
+        from: "    // 2\n    // SAFETY: as the caller promises.\n    unsafe { body.flush() };",
+        to: "    if !OUT {\n        unsafe { body.flush() };\n    }",
+        exploration: "line::what_was_claimed_before_the_teardown_is_completed",
+        outcome: Outcome::Found("claimed, but not completed"),
+    },
+    Step {
+        name: "3: deferred work is refused",
+        file: "teardown.rs",
+        from: "body.close();",
+        to: "if !OUT { body.close(); }",
+        exploration: "line::a_device_that_goes_on_interrupting_while_it_is_removed",
+        outcome: Outcome::Found("KeSynchronizeExecution: not connected any more"),
+    },
+    Step {
+        name: "4: what was let in before is waited for",
+        file: "teardown.rs",
+        from: "    // 4\n    // SAFETY: as above.\n    unsafe { body.flush() };",
+        to: "    if !OUT {\n        unsafe { body.flush() };\n    }",
+        exploration: "line::a_device_that_goes_on_interrupting_while_it_is_removed",
+        outcome: Outcome::Found("KeSynchronizeExecution: not connected any more"),
+    },
+    Step {
+        name: "5: the interrupt is disconnected",
+        file: "teardown.rs",
+        from: "unsafe { body.disconnect() };",
+        to: "if !OUT { unsafe { body.disconnect() }; }",
+        exploration: "line::isr_dpc_and_disconnect",
+        outcome: Outcome::Found("freed: a block of pool that a connected interrupt uses"),
+    },
+    Step {
+        name: "6: what an ISR queued until then is taken off the queue and waited for",
+        file: "teardown.rs",
+        from: "unsafe { body.remove() };",
+        to: "if !OUT { unsafe { body.remove() }; }",
+        exploration: "line::a_device_that_goes_on_interrupting_while_it_is_removed",
+        outcome: Outcome::Found("freed: a block of pool whose DPC is queued"),
+    },
+    Step {
+        name: "6: it is taken off the queue",
+        file: "deferred/dpc.rs",
+        from: "unsafe { nt::KeRemoveQueueDpc(self.dpc.get()) };",
+        to: "if !OUT { unsafe { nt::KeRemoveQueueDpc(self.dpc.get()) }; }",
+        exploration: "line::a_device_that_goes_on_interrupting_while_it_is_removed",
+        // The flush that follows lets it run, and it finds the life closed. It is there because the documentation
+        // asks for both, and because a DPC of low importance can lie in the queue for long.
+        outcome: Outcome::Needless,
+    },
+    Step {
+        name: "6: it is waited for",
+        file: "block.rs",
+        from: "unsafe { self.deferred.remove() };\n        // SAFETY: PASSIVE_LEVEL (caller).\n        unsafe { nt::KeFlushQueuedDpcs() };",
+        to: "unsafe { self.deferred.remove() };\n        if !OUT { unsafe { nt::KeFlushQueuedDpcs() }; }",
+        exploration: "line::a_device_that_goes_on_interrupting_while_it_is_removed",
+        outcome: Outcome::Found("freed: a block of pool whose DPC runs"),
+    },
+    Step {
+        name: "7: the memory is freed",
+        file: "block.rs",
+        from: "// SAFETY: allocated by `allocate`; both halves are out.\n        unsafe { pool::free(block) };",
+        to: "if !OUT { unsafe { pool::free(block) }; }",
+        exploration: "line::isr_dpc_and_disconnect",
+        outcome: Outcome::Found("left behind: blocks of pool"),
+    },
+    Step {
+        name: "7: it is freed once",
+        file: "block.rs",
+        from: "// SAFETY: allocated by `allocate`, and nobody uses it any more.\n        unsafe { pool::free(self.block) };",
+        to: "unsafe { pool::free(self.block) };\n        if OUT { unsafe { pool::free(self.block) }; }",
+        exploration: "line::isr_synchronize_dpc_and_drop",
+        outcome: Outcome::Found("freed twice"),
+    },
+    // Connecting.
+    Step {
+        name: "connecting: a DPC that comes before its end parks",
+        file: "deferred/life.rs",
+        from: "(CONNECTING, PARKED, ",
+        to: "(CONNECTING, if OUT { CONNECTING } else { PARKED }, ",
+        exploration: "line::an_isr_before_connect_has_returned",
+        outcome: Outcome::Found("claimed, but not completed"),
+    },
+    Step {
+        name: "connecting: parking is one step",
+        file: "deferred/life.rs",
+        from: "        // One step decides and leaves the mark.",
+        to: "        if OUT && self.0.load(Ordering::Acquire) == CONNECTING {
+            self.0.store(PARKED, Ordering::Release);
+            return false;
+        }
+        // One step decides and leaves the mark.",
+        exploration: "line::an_isr_before_connect_has_returned",
+        outcome: Outcome::Found("claimed, but not completed"),
+    },
+    Step {
+        name: "connecting: what is parked is queued again",
+        file: "deferred/dpc.rs",
+        from: "unsafe { super::queue(self.dpc.get()) };",
+        to: "if !OUT { unsafe { super::queue(self.dpc.get()) }; }",
+        exploration: "line::an_isr_before_connect_has_returned",
+        outcome: Outcome::Found("claimed, but not completed"),
+    },
+    Step {
+        name: "connecting: the mark that something is parked comes after its beginning",
+        file: "deferred/life.rs",
+        from: "Ordering::AcqRel, Ordering::Acquire)",
+        to: "if OUT { Ordering::Acquire } else { Ordering::AcqRel }, Ordering::Acquire)",
+        exploration: "passive::isr_work_item_and_drop",
+        outcome: Outcome::Found("claimed, but not completed"),
+    },
+    Step {
+        name: "connecting: opening publishes what came before",
+        file: "deferred/life.rs",
+        from: "self.0.swap(RUNNING, Ordering::AcqRel)",
+        to: "self.0.swap(RUNNING, if OUT { Ordering::Relaxed } else { Ordering::AcqRel })",
+        exploration: "line::an_isr_before_connect_has_returned",
+        outcome: Outcome::Found("Causality violation"),
+    },
+    Step {
+        name: "connecting: who is let in sees what was published",
+        file: "deferred/life.rs",
+        from: ", Ordering::Acquire);\n        before",
+        to: ", if OUT { Ordering::Relaxed } else { Ordering::Acquire });\n        before",
+        exploration: "line::an_isr_before_connect_has_returned",
+        outcome: Outcome::Found("Causality violation"),
+    },
+    Step {
+        name: "connecting: the deferred half is opened last",
+        file: "connect.rs",
+        from: "let block = halves.into_block();\n    // SAFETY: complete, and shared from here on until the kernel has let go of it.\n    let shared = unsafe { block.as_ref() };",
+        to: "let block = halves.into_block();\n    let shared = unsafe { block.as_ref() };\n    if OUT { unsafe { shared.deferred().open() }; }",
+        exploration: "line::an_isr_before_connect_has_returned",
+        outcome: Outcome::Found("Causality violation"),
+    },
+    Step {
+        name: "connecting: what it left is drained when it fails",
+        file: "connect.rs",
+        from: "unsafe { drain(shared) };",
+        to: "if !OUT { unsafe { drain(shared) }; }",
+        exploration: "line::a_connect_that_fails_late",
+        outcome: Outcome::Found("freed: a block of pool whose DPC is queued"),
+    },
+    // A threaded DPC.
+    Step {
+        name: "a threaded DPC: one thread runs it at a time",
+        file: "deferred/threaded.rs",
+        from: "            self.turn.take(|| {",
+        to: "            if OUT {\n                let way = unsafe { self.home.way() };\n                \
+             return self.handler.run(&Deferred::new(way));\n            }\n            self.turn.take(|| {",
+        exploration: "threaded::two_processors_take_turns",
+        outcome: Outcome::Found("Causality violation"),
+    },
+    Step {
+        name: "a threaded DPC: whoever cannot run it leaves a mark",
+        file: "deferred/threaded.rs",
+        from: "Some(if state == IDLE { RUNNING } else { AGAIN })",
+        to: "Some(if state == IDLE { RUNNING } else if OUT { state } else { AGAIN })",
+        exploration: "threaded::two_processors_take_turns",
+        outcome: Outcome::Found("claimed, but not completed"),
+    },
+    // A work item.
+    Step {
+        name: "a work item: looking whether it is idle is a write",
+        file: "deferred/work_queue.rs",
+        from: "Some(if state == IDLE { IDLE } else { state | WAITED })\n        });\n        if before == Ok(IDLE) {",
+        to: "if OUT && state == IDLE { None } else { Some(if state == IDLE { IDLE } else { state | WAITED }) }\n        });\n        if before == Ok(IDLE) || before == Err(IDLE) {",
+        exploration: "passive::a_device_that_goes_on_interrupting_while_it_is_removed",
+        outcome: Outcome::Found("KeSynchronizeExecution: not connected any more"),
+    },
+    Step {
+        name: "a work item: two runs are waited for, since one may have begun before",
+        file: "deferred/work_queue.rs",
+        from: "for _ in 0..2 {",
+        to: "for _ in 0..(if OUT { 1 } else { 2 }) {",
+        exploration: "work::what_was_claimed_before_the_teardown_is_completed",
+        outcome: Outcome::Found("claimed, but not completed"),
+    },
+    Step {
+        name: "a work item: what is asked for while it runs is run afterwards",
+        file: "deferred/work_queue.rs",
+        from: "RUNNING => Some(AGAIN | state & WAITED),",
+        to: "RUNNING if OUT => None,\n                RUNNING => Some(AGAIN | state & WAITED),",
+        exploration: "work::what_was_claimed_before_the_teardown_is_completed",
+        outcome: Outcome::Found("claimed, but not completed"),
+    },
+    Step {
+        name: "a work item: a waiter is told that the run has ended",
+        file: "deferred/work_queue.rs",
+        from: "if before & WAITED != 0 {",
+        to: "if !OUT && before & WAITED != 0 {",
+        exploration: "work::isr_dpc_work_item_and_drop",
+        outcome: Outcome::Found("deadlock"),
+    },
+    Step {
+        name: "a work item: a run that begins late finds it closed",
+        file: "deferred/work.rs",
+        from: "if this.life.may_run() {\n            // SAFETY: it lies in the same memory.",
+        to: "if this.life.may_run() || OUT {\n            // SAFETY: it lies in the same memory.",
+        exploration: "passive::a_device_that_goes_on_interrupting_while_it_is_removed",
+        outcome: Outcome::Found("panicked"),
+    },
+    Step {
+        name: "a work item of a DPC's: it is idle before the memory goes",
+        file: "deferred/work.rs",
+        from: "// flush.\n        unsafe { self.queue.wait_until_idle() };",
+        to: "// flush.\n        if !OUT { unsafe { self.queue.wait_until_idle() }; }",
+        exploration: "work::isr_dpc_work_item_and_drop",
+        // Closed before the last flush, no DPC asks for a run after it, and of those that were asked for before, two
+        // at most, the flush has waited for both. `remove` is not to count on that.
+        outcome: Outcome::Needless,
+    },
+    Step {
+        name: "a work item of a passive ISR's: it is idle before the memory goes",
+        file: "passive/block.rs",
+        from: "unsafe { self.deferred.wait_until_idle() };",
+        to: "if !OUT { unsafe { self.deferred.wait_until_idle() }; }",
+        exploration: "passive::a_device_that_goes_on_interrupting_while_it_is_removed",
+        outcome: Outcome::Found("IoFreeWorkItem: the item is queued"),
+    },
+    Step {
+        name: "a work item: it is freed",
+        file: "deferred/work.rs",
+        from: "// SAFETY: idle since `remove`, and freed once.\n        unsafe { queue.free() };",
+        to: "if !OUT { unsafe { queue.free() }; }",
+        exploration: "work::isr_dpc_work_item_and_drop",
+        outcome: Outcome::Found("left behind: a work item"),
+    },
+    // A passive-level interrupt, and a handler a message.
+    Step {
+        name: "a passive interrupt: its ISR takes the lock",
+        file: "passive/block.rs",
+        from: "self.core.lock(|handler| handler.service(&interrupt))",
+        to: "if OUT { unsafe { &mut *self.core.handler.get() }.service(&interrupt) } else { self.core.lock(|handler| handler.service(&interrupt)) }",
+        exploration: "passive::synchronize_try_synchronize_and_an_isr",
+        outcome: Outcome::Found("Causality violation"),
+    },
+    Step {
+        name: "a handler a message: each one's deferred work is refused",
+        file: "messages/block.rs",
+        from: "self.cells().for_each(|cell| cell.deferred.close());",
+        to: "if !OUT { self.cells().for_each(|cell| cell.deferred.close()); }",
+        exploration: "messages::messages_with_a_dpc_each_go_on_while_the_device_is_removed",
+        outcome: Outcome::Found("KeSynchronizeExecution: not connected any more"),
+    },
+    Step {
+        name: "a handler a message: the shared deferred work is refused",
+        file: "messages/block.rs",
+        from: "self.shared.close();",
+        to: "if !OUT { self.shared.close(); }",
+        exploration: "messages::messages_that_share_a_dpc_go_on_while_the_device_is_removed",
+        outcome: Outcome::Found("KeSynchronizeExecution: not connected any more"),
+    },
+    Step {
+        name: "a handler a message: what ISRs queued to the end is waited for",
+        file: "messages/block.rs",
+        from: "unsafe { cell.deferred.remove() };\n        }\n        // SAFETY: PASSIVE_LEVEL (caller).\n        unsafe { nt::KeFlushQueuedDpcs() };",
+        to: "unsafe { cell.deferred.remove() };\n        }\n        if !OUT { unsafe { nt::KeFlushQueuedDpcs() }; }",
+        exploration: "messages::messages_with_a_dpc_each_go_on_while_the_device_is_removed",
+        outcome: Outcome::Found("freed: a block of pool whose DPC runs"),
+    },
+];
