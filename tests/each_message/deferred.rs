@@ -1,7 +1,7 @@
 //! A deferred half for each message, and one for all.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 
 use wdm_interrupt::{
     ConnectEachError, ConnectErrorKind, Deferred, DeferredHandler, EachMessage, Interrupt,
@@ -37,6 +37,7 @@ macro_rules! counts_and_queues {
 
 counts_and_queues!(ThreadedDpc<Taking>);
 counts_and_queues!(SharedDpc<Collecting>);
+counts_and_queues!(SharedDpc<Holding>);
 
 /// A deferred half for one message, which takes its events.
 #[derive(Debug, Default)]
@@ -74,6 +75,15 @@ impl SharedDeferredHandler<Counting> for Collecting {
 impl Collecting {
     fn taken(&self) -> Vec<u32> {
         self.taken.lock().unwrap().clone()
+    }
+}
+
+/// A deferred half for all messages, which holds something.
+struct Holding(Arc<()>);
+
+impl SharedDeferredHandler<Counting> for Holding {
+    fn run(&self, _deferred: &SharedDeferred<'_, Counting>) {
+        assert_ne!(Arc::strong_count(&self.0), 0);
     }
 }
 
@@ -146,6 +156,20 @@ fn one_dpc_can_serve_all_messages() {
     let (collecting, handlers) = registration.disconnect().unwrap().into_inner();
     assert_eq!(collecting.taken(), [1, 0, 0, 2]);
     assert!(handlers.into_iter().all(|(handler, ())| handler.events == 0));
+}
+
+#[test]
+fn the_dpc_for_all_is_dropped_with_its_registration() {
+    let machine = Machine::new(1).enter();
+    let device = machine.device().messages(2).build();
+    let held = Arc::new(());
+    let registration = EachMessage::new(physical_device(&device), 2)
+        .deferred(SharedDpc::new(Holding(Arc::clone(&held))))
+        .connect(|_| Counting::default())
+        .unwrap();
+    assert_eq!(Arc::strong_count(&held), 2);
+    drop(registration);
+    assert_eq!(Arc::strong_count(&held), 1);
 }
 
 #[test]

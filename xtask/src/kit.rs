@@ -74,7 +74,18 @@ impl Kit {
 
     /// The memory functions that the compiler calls.
     pub(crate) fn memory_library(&self) -> PathBuf {
-        self.libraries().join("memory.lib")
+        self.library("memory")
+    }
+
+    /// An import library.
+    pub(crate) fn library(&self, name: &str) -> PathBuf {
+        self.libraries().join(name).with_extension("lib")
+    }
+
+    /// Where a driver in C finds its headers.
+    pub(crate) fn header_folders(&self) -> [PathBuf; 3] {
+        let include = self.include();
+        ["km", "km/crt", "shared"].map(|folder| include.join(folder))
     }
 
     fn include(&self) -> PathBuf {

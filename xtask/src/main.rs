@@ -28,6 +28,7 @@ mod test;
 mod text;
 mod toolchain;
 mod trace;
+mod twin;
 mod vendor;
 
 use std::path::PathBuf;
