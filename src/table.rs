@@ -281,4 +281,11 @@ mod tests {
             assert_eq!(table.get(0).map(|entry| entry.polarity), Some(ours));
         }
     }
+    #[test]
+    fn a_table_without_entries_is_empty() {
+        let info = nt::IO_INTERRUPT_MESSAGE_INFO::default();
+        // SAFETY: it has as many entries at least, and stays as it is.
+        let table = unsafe { MessageTable::new(NonNull::from(&info), 0) };
+        assert!(table.is_empty() && table.get(0).is_none());
+    }
 }

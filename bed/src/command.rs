@@ -11,7 +11,7 @@ use crate::qemu::Outcome;
 use crate::{faults, hal, scenario, trace};
 
 /// How the bed is used, for a command line that it does not understand.
-const USAGE: &str = "commands: demo; messages; run; failures; soak; test NAME; list [edu|e1000e]. With any of them: \
+const USAGE: &str = "commands: demo; bench; messages; run; failures; soak; test NAME; list [edu|e1000e]. With any of them: \
                      interrupt=message|line|passive, messages=N, threaded-dpcs=off, trace=on, service=NAME, \
                      fail=CALL:COUNT:STATUS, fail-nth=COUNT:STATUS; \
                      with soak: cycles=N, interrupts=N";
@@ -92,6 +92,7 @@ pub(crate) fn run(line: &str, image: Option<Result<Image, LoadError>>) -> Outcom
         service.clone_into(&mut image.service);
     }
     let result = match command {
+        "bench" => scenario::bench(image, options.choice()),
         "demo" => scenario::demo(image, options.choice()),
         "messages" => scenario::messages(image, options.choice()),
         "run" => scenario::run(image, options.choice()),

@@ -14,7 +14,7 @@ use crate::io::device;
 use crate::kernel::EXECUTIVE;
 use crate::pnp::routes;
 use crate::sync::Lock;
-use crate::{apic, irql, processor, smp, threads, time, trace};
+use crate::{apic, irql, processor, scenario, smp, threads, time, trace};
 
 /// The hardware.
 #[derive(Debug, Clone, Copy)]
@@ -284,6 +284,7 @@ impl Hal for BedHal {
 
     fn trace(&self, event: &Event) {
         trace::record(*event);
+        scenario::observe(event);
         let processor = processor::current();
         match *event {
             Event::IsrEntered { vector, message, irql } => {

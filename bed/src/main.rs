@@ -34,6 +34,7 @@ mod qemu;
 mod scenario;
 mod serial;
 mod smp;
+mod stepping;
 mod sync;
 mod tables;
 mod threads;

@@ -9,7 +9,7 @@ use x86_64::structures::idt::InterruptDescriptorTable;
 
 use crate::irql::{self, DISPATCH_VECTOR, FLUSH_VECTOR, HOLD_VECTOR, WAKE_VECTOR};
 use crate::sync::Lock;
-use crate::{apic, hal, image, processor, smp};
+use crate::{apic, hal, image, processor, smp, stepping};
 
 global_asm!(include_str!("trap.s"), options(att_syntax));
 
@@ -47,6 +47,7 @@ struct Frame {
 
 static TABLE: Lock<InterruptDescriptorTable> = Lock::new(InterruptDescriptorTable::new());
 
+const DEBUG: u64 = 1;
 const PAGE_FAULT: u64 = 14;
 
 /// Fills the interrupt descriptor table. Once, on the first processor.
@@ -102,6 +103,7 @@ pub(crate) fn start() {
 #[unsafe(no_mangle)]
 extern "sysv64" fn trap(frame: &mut Frame) {
     match frame.vector {
+        DEBUG => stepping::step(frame.rip, frame.rsp),
         0..=31 => exception(frame),
         vector => interrupt(vector as u8),
     }

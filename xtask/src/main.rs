@@ -12,6 +12,7 @@
 )]
 
 mod bed;
+mod bench;
 mod demo;
 mod driver;
 mod fuzz;
@@ -79,6 +80,8 @@ enum Command {
     },
     /// Changes the library in one place at a time, and looks whether a test notices. Takes about an hour.
     Mutants(Mutants),
+    /// Counts the instructions of drivers in Rust, and of the same drivers in C.
+    Bench,
     /// Connects and disconnects a driver thousands of times while its device interrupts on four processors.
     Soak {
         #[command(flatten)]
@@ -117,6 +120,7 @@ fn main() -> ExitCode {
         Command::Build { path, debug } => build(&layout, &path, Profile::from_debug_flag(debug)),
         Command::Run { driver, machine } => run(&layout, &driver, &machine),
         Command::Demo { trace } => demo::run(&layout, trace.as_deref()),
+        Command::Bench => bench::run(&layout),
         Command::Mutants(wanted) => mutants::run(&layout, &wanted),
         Command::Soak { length, seconds } => soak::run(&layout, length, seconds),
         Command::Fuzz { wanted } => fuzz::run(&layout, &wanted),

@@ -101,6 +101,7 @@ mod tests {
             let stem = |path: &PathBuf| path.file_stem()?.to_str().map(str::to_owned);
             Ok(sources.iter().filter_map(stem).collect())
         };
+        assert_eq!(names("probe")?, ["probe"]);
         assert_eq!(names("edu")?, ["edu", "interrupt", "pnp", "power", "queue", "requests"]);
         Ok(())
     }

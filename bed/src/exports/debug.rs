@@ -6,7 +6,7 @@ use core::fmt::Write;
 use wdm_interrupt_model::nt::UNICODE_STRING;
 
 use crate::io::text;
-use crate::{image, irql, processor};
+use crate::{image, irql, processor, scenario};
 
 super::exports! {
     fn vDbgPrintEx(_component: u32, _level: u32, format: *const u8, arguments: *const u64) -> i32 {
@@ -75,6 +75,9 @@ unsafe extern "win64" fn print_arguments(format: *const u8, arguments: *const u6
 }
 
 fn print(text: &str) {
+    if scenario::printed(text) {
+        return;
+    }
     let name = image::short_name();
     for line in text.trim_end_matches(['\n', '\r']).lines() {
         // Drivers often name themselves already.

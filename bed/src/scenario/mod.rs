@@ -1,5 +1,6 @@
 //! What is played with a driver: the demo, the tests, and a plain run of any driver.
 
+mod bench;
 mod demo;
 mod e1000e;
 mod edu;
@@ -25,6 +26,7 @@ use crate::pnp::node::Node;
 use crate::pnp::resources::Choice;
 use crate::{pci, processor, time};
 
+pub(crate) use bench::{observe, play as bench, printed};
 pub(crate) use demo::play as demo;
 pub(crate) use failures::play as failures;
 pub(crate) use show::play as messages;

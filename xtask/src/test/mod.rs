@@ -42,7 +42,7 @@ use crate::driver::{self, Profile};
 use crate::layout::Layout;
 use crate::qemu::{Interrupt, Machine};
 use crate::setup::{self, Host};
-use crate::{bed, mutants, text, twin};
+use crate::{bed, bench, mutants, text, twin};
 
 /// Runs the tests whose name contains `filter`, and says whether all passed.
 pub(crate) fn run(layout: &Layout, filter: Option<&str>) -> Result<bool> {
@@ -79,6 +79,11 @@ pub(crate) fn run(layout: &Layout, filter: Option<&str>) -> Result<bool> {
     }
     runner.test("bed: what the demo traces is what it says", || {
         trace::check(things.bed()?, things.edu()?)
+    });
+    runner.test("bed: no way into a service routine takes more instructions than in C", || {
+        let (bed, both) = (things.bed()?, [Interrupt::Message, Interrupt::Line]);
+        let rust = bench::count(bed, things.edu()?, &both)?;
+        bench::compare_isr(&rust, &bench::count(bed, things.twin()?, &both)?)
     });
     let own = runner.offered().clone();
     runner.test("repository: every mistake in docs/scenarios.md has its test", || {
