@@ -13,8 +13,8 @@ pub(crate) struct Count {
     pub(crate) own: u64,
     /// Instructions of the kernel's, which the driver called or which called it.
     pub(crate) others: u64,
-    /// Bytes of stack between the driver's first instruction and the lowest that it went, without what
-    /// the kernel used.
+    /// Bytes of stack between the driver's first instruction and the lowest that it went. What the
+    /// kernel uses in between is in it, where the kernel calls the driver back.
     pub(crate) stack: u64,
 }
 
