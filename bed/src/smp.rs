@@ -3,6 +3,7 @@
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crate::sync::Lock;
@@ -159,6 +160,15 @@ pub(crate) fn run_on(number: usize, job: impl FnOnce() + Send + 'static) -> Runn
     JOBS[number].lock().push_back(job);
     wake(number);
     Running(done)
+}
+
+/// Returns when every other processor has been idle once: service routines that had begun, or whose
+/// interrupt was there already, have ended.
+pub(crate) fn pass_through_all() {
+    let passing: Vec<_> = (1..processor::count()).map(|number| run_on(number, || ())).collect();
+    for processor in passing {
+        processor.wait();
+    }
 }
 
 /// A processor that becomes idle: another one than the current, if there is one.

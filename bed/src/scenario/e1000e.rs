@@ -24,6 +24,7 @@ pub(crate) const ALL: u32 = (1 << CAUSES) - 1;
 
 /// Registers, as offsets in BAR 0.
 mod register {
+    pub(super) const CAUSE: usize = 0xc0;
     pub(super) const CAUSE_SET: usize = 0xc8;
     pub(super) const MASK_SET: usize = 0xd0;
     pub(super) const MASK_CLEAR: usize = 0xd8;
@@ -104,9 +105,12 @@ impl E1000e {
         self.write(register::CAUSE_SET, causes);
     }
 
-    /// Silences what [`raise_directly`](Self::raise_directly) let be raised.
+    /// Silences what [`raise_directly`](Self::raise_directly) let be raised, and takes back what of it is
+    /// still raised: the driver would be interrupted by it when it wakes the device, and would not know
+    /// it from what is raised then.
     pub(crate) fn silence(&self) {
         self.write(register::MASK_CLEAR, u32::MAX);
+        self.write(register::CAUSE, u32::MAX);
     }
 
     fn write(&self, offset: usize, value: u32) {

@@ -281,9 +281,12 @@ fn a_sleeping_device_interrupts_nobody_and_wakes_up_whole(image: Image) -> Outco
                 asleep.0 == STATUS_DEVICE_NOT_READY,
                 "RAISE while the device sleeps returned {asleep}"
             );
+            // What was on its way when the device went to sleep was raised before.
+            smp::pass_through_all();
             let before = claimed();
             device.raise_directly(0..CAUSES as u32);
             time::stall(5_000);
+            smp::pass_through_all();
             device.silence();
             let after = claimed();
             require!(before == after, "{} interrupts were claimed asleep", after - before);
