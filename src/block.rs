@@ -8,17 +8,17 @@
 use core::alloc::Layout;
 use core::cell::UnsafeCell;
 use core::fmt;
+use core::mem::MaybeUninit;
 use core::ptr::{self, NonNull};
-use core::sync::atomic::Ordering;
 
 use crate::connection::Connected;
 use crate::deferred::sealed::Parts;
 use crate::deferred::{DeferredHalf, Home, NoDeferred};
-use crate::handler::{Interrupt, InterruptHandler, MessageId, Serviced, Source, Switch};
-use crate::link::{LinkCell, Way};
-use crate::nt::AtomicU32;
+use crate::handler::{Interrupt, InterruptHandler, MessageId, Serviced, Source};
+use crate::irql::Irql;
+use crate::link::{Link, LinkCell, Way};
 use crate::teardown::Body;
-use crate::{nt, pool};
+use crate::{nt, pool, routine};
 
 /// A registration's memory.
 ///
@@ -32,6 +32,8 @@ pub(crate) struct Block<H, D: DeferredHalf<H>> {
     /// so that the ISR finds the handler at its service context.
     handler: UnsafeCell<H>,
     interrupt: InterruptState,
+    /// Written while connecting, taken by the teardown, and read in between.
+    connected: UnsafeCell<MaybeUninit<Connected>>,
     deferred: D::Parts,
 }
 
@@ -39,14 +41,10 @@ pub(crate) struct Block<H, D: DeferredHalf<H>> {
 struct InterruptState {
     /// The interrupt's spin lock, the kernel's to touch.
     lock: UnsafeCell<nt::KSPIN_LOCK>,
-    /// How many messages there are; `u32::MAX` until that is known.
-    ///
-    /// An ISR may read it while `connect` writes it, so it is atomic; a relaxed load is a plain
-    /// one.
-    messages: AtomicU32,
+    /// How many messages there are; `u32::MAX` until that is known. Touched only by the holder of
+    /// the interrupt's lock; by anyone while not connected.
+    messages: UnsafeCell<u32>,
     link: LinkCell,
-    /// Written while connecting, taken by the teardown, and read in between.
-    connected: UnsafeCell<Option<Connected>>,
 }
 
 impl<H, D: DeferredHalf<H>> Block<H, D> {
@@ -108,7 +106,7 @@ impl<H, D: DeferredHalf<H>> Block<H, D> {
         // SAFETY: within the memory.
         let handler = unsafe { &raw mut (*block.as_ptr()).handler };
         make(handler.cast());
-        // INVARIANT: all fields have been written; nobody else has the block.
+        // INVARIANT: all has been written but what is not known yet; nobody else has the block.
         Halves { block }
     }
 
@@ -129,9 +127,8 @@ impl<H, D: DeferredHalf<H>> Block<H, D> {
         let state = InterruptState {
             // KeInitializeSpinLock does nothing but this.
             lock: UnsafeCell::new(0),
-            messages: AtomicU32::new(u32::MAX),
+            messages: UnsafeCell::new(u32::MAX),
             link: LinkCell::new(),
-            connected: UnsafeCell::new(None),
         };
         // SAFETY: fresh memory, aligned as `ALIGNED` checked.
         unsafe { interrupt.write(state) };
@@ -169,23 +166,15 @@ impl<H, D: DeferredHalf<H>> Block<H, D> {
         self.interrupt.lock.get()
     }
 
-    pub(crate) const fn link(&self) -> &LinkCell {
-        &self.interrupt.link
-    }
-
-    /// Stores how many messages there are, for the ISR to check against.
-    pub(crate) fn set_messages(&self, messages: u32) {
-        self.interrupt.messages.store(messages, Ordering::Relaxed);
-    }
-
     /// Stores what the kernel returned.
     ///
     /// # Safety
     ///
-    /// While connecting: nobody else reads or writes it.
-    pub(crate) unsafe fn set_connected(&self, connected: Connected) {
+    /// While connecting, once: nobody else reads or writes it.
+    pub(crate) const unsafe fn set_connected(&self, connected: Connected) {
         // SAFETY: the connecting thread's alone (caller).
-        unsafe { *self.interrupt.connected.get() = Some(connected) };
+        let place = unsafe { &mut *self.connected.get() };
+        place.write(connected);
     }
 
     /// What the kernel returned.
@@ -193,9 +182,11 @@ impl<H, D: DeferredHalf<H>> Block<H, D> {
     /// # Safety
     ///
     /// Between connecting and the teardown, when it does not change.
-    pub(crate) const unsafe fn connected(&self) -> Option<&Connected> {
+    pub(crate) const unsafe fn connected(&self) -> &Connected {
         // SAFETY: nobody writes it (caller).
-        unsafe { &*self.interrupt.connected.get() }.as_ref()
+        let connected = unsafe { &*self.connected.get() };
+        // SAFETY: written while connecting.
+        unsafe { connected.assume_init_ref() }
     }
 
     /// The way to the handler.
@@ -210,6 +201,48 @@ impl<H, D: DeferredHalf<H>> Block<H, D> {
 }
 
 impl<H: InterruptHandler<D>, D: DeferredHalf<H>> Block<H, D> {
+    /// Publishes what ISR and synchronising need, and has the handler enable the device, all of it
+    /// under the interrupt's lock. From then on the ISR refuses a message from `messages` on.
+    ///
+    /// The kernel has chosen the IRQL of the lock, and says so nowhere for a line: it is the
+    /// current one while the lock is held.
+    ///
+    /// # Errors
+    ///
+    /// That IRQL, if it is no device's. Nothing has been published then, and the handler stayed out
+    /// of it: the kernel has connected something else than was asked for.
+    ///
+    /// # Safety
+    ///
+    /// - `PASSIVE_LEVEL`; `object` is connected with the block's lock, and stays so during the
+    ///   call;
+    /// - called once, before the deferred half may run and before a registration exists.
+    pub(crate) unsafe fn publish(
+        &self,
+        object: NonNull<nt::_KINTERRUPT>,
+        messages: u32,
+    ) -> Result<(), Irql> {
+        let publish = move |block: *mut Self| {
+            // SAFETY: `self`.
+            let block = unsafe { &*block };
+            let synchronize_irql = Irql::current();
+            if synchronize_irql > Irql::DISPATCH {
+                // SAFETY: the lock is held here.
+                unsafe { *block.interrupt.messages.get() = messages };
+                // SAFETY: once, and before anybody reads it (caller).
+                unsafe { block.interrupt.link.publish(Link { object, synchronize_irql }) };
+                // SAFETY: the lock is held, and only its holder touches the handler.
+                let handler = unsafe { &mut *block.handler.get() };
+                handler.enable();
+            }
+            synchronize_irql
+        };
+        let this = ptr::from_ref(self).cast_mut();
+        // SAFETY: connected, and PASSIVE_LEVEL is at most any synchronize IRQL (caller).
+        let irql = unsafe { routine::synchronize(object, this, publish) };
+        if irql > Irql::DISPATCH { Ok(()) } else { Err(irql) }
+    }
+
     /// The ISR: calls the handler, if the message can be one.
     ///
     /// # Safety
@@ -217,7 +250,8 @@ impl<H: InterruptHandler<D>, D: DeferredHalf<H>> Block<H, D> {
     /// Called by the kernel as an ISR of this block's connection, that is with the block's lock
     /// held.
     pub(crate) unsafe fn service_message(&self, message: nt::ULONG) -> Serviced {
-        if message >= self.interrupt.messages.load(Ordering::Relaxed) {
+        // SAFETY: the lock is held (caller).
+        if message >= unsafe { *self.interrupt.messages.get() } {
             return Serviced::NotMine;
         }
         // SAFETY: as the caller promises.
@@ -244,7 +278,9 @@ impl<H: InterruptHandler<D>, D: DeferredHalf<H>> Body for Block<H, D> {
 
     unsafe fn disable(&self) {
         // SAFETY: connected and published (caller).
-        unsafe { self.way() }.switch(Switch::Disable);
+        let way = unsafe { self.way() };
+        // SAFETY: PASSIVE_LEVEL (caller).
+        unsafe { way.disable() };
     }
 
     unsafe fn flush(&self) {
@@ -259,12 +295,12 @@ impl<H: InterruptHandler<D>, D: DeferredHalf<H>> Body for Block<H, D> {
     }
 
     unsafe fn disconnect(&self) {
-        // SAFETY: nobody reads it any more, and it is taken once (caller).
-        let connected = unsafe { (*self.interrupt.connected.get()).take() };
-        if let Some(connected) = connected {
-            // SAFETY: PASSIVE_LEVEL, and nobody uses the interrupt object any more (caller).
-            unsafe { connected.disconnect() };
-        }
+        // SAFETY: nobody writes it any more.
+        let connected = unsafe { &*self.connected.get() };
+        // SAFETY: written while connecting (caller), and taken once (caller).
+        let connected = unsafe { connected.assume_init_read() };
+        // SAFETY: PASSIVE_LEVEL, and nobody uses the interrupt object any more (caller).
+        unsafe { connected.disconnect() };
     }
 
     unsafe fn remove(&self) {
@@ -412,9 +448,19 @@ impl<H, D: DeferredHalf<H>> Halves<H, D> {
         // Before the check, because a panic would drop `self`, which panics for the same reason.
         let block = self.into_block();
         pool::assert_may_free();
-        // SAFETY: complete and there (invariant).
+        // SAFETY: complete and nobody else's (invariant); just asserted.
+        unsafe { Self::take(block) }
+    }
+
+    /// Moves both out, and frees the memory.
+    ///
+    /// # Safety
+    ///
+    /// At most `DISPATCH_LEVEL`. `block` is as the invariant says, and nobody uses it any more.
+    pub(crate) unsafe fn take(block: NonNull<Block<H, D>>) -> (H, D::Inner) {
+        // SAFETY: complete and there (caller).
         let handler = unsafe { block.as_ref() }.handler.get();
-        // SAFETY: nobody else's (invariant), and read once.
+        // SAFETY: nobody else's (caller), and read once.
         let handler = unsafe { ptr::read(handler) };
         // SAFETY: as above.
         let deferred = unsafe { take_deferred(block) };

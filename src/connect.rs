@@ -3,14 +3,13 @@
 use core::ptr::{self, NonNull};
 
 use crate::block::{Block, Halves};
-use crate::connection::{Connected, Connection, Vectors};
+use crate::connection::{Connected, Connection, Form, Vectors};
 use crate::deferred::DeferredHalf;
 use crate::deferred::sealed::Parts;
 use crate::device::PhysicalDevice;
 use crate::error::ConnectErrorKind;
-use crate::handler::{InterruptHandler, Switch};
+use crate::handler::InterruptHandler;
 use crate::irql::Irql;
-use crate::link::Link;
 use crate::registration::InterruptRegistration;
 use crate::resource::{InterruptMode, InterruptResource};
 use crate::teardown::{dismantle, drain};
@@ -49,12 +48,16 @@ impl Request<'_> {
 
     /// Whether a successful connect may return `connection` for this request.
     const fn allows(self, connection: &Connection) -> Result<(), ConnectErrorKind> {
-        match (self, connection) {
-            (Self::Line, Connection::LineBased(_))
-            | (Self::Vector(_) | Self::Several(_), Connection::FullySpecified { .. })
-            | (Self::Messages { .. }, Connection::MessageBased { .. }) => Ok(()),
-            (Self::Messages { fall_back_to_line }, Connection::LineBased(_)) => {
-                if fall_back_to_line { Ok(()) } else { Err(ConnectErrorKind::NoMessages) }
+        match (self, connection.form()) {
+            (Self::Line, Form::LineBased)
+            | (Self::Vector(_) | Self::Several(_), Form::FullySpecified)
+            | (Self::Messages { .. }, Form::MessageBased) => Ok(()),
+            (Self::Messages { fall_back_to_line }, Form::LineBased) => {
+                if fall_back_to_line {
+                    Ok(())
+                } else {
+                    Err(ConnectErrorKind::NoMessages)
+                }
             }
             _ => Err(ConnectErrorKind::Unexpected { version: connection.version() }),
         }
@@ -213,39 +216,45 @@ pub(crate) fn connect<H: InterruptHandler<D>, D: DeferredHalf<H>>(
             unsafe { drain(shared) };
             kind
         }
-        Ok(connected) => match publish(request, shared, &connected) {
-            Ok(()) => {
-                // SAFETY: this thread alone reads or writes it until there is a registration.
-                unsafe { shared.set_connected(connected) };
-                // SAFETY: connected and published.
-                unsafe { shared.way() }.switch(Switch::Enable);
-                // SAFETY: published, connected, and so until the teardown has closed it.
-                unsafe { shared.deferred().open() };
-                // SAFETY: connected with the block's lock, published and open; nobody else has it.
-                return Ok(unsafe { InterruptRegistration::new(block) });
+        Ok(judged) => {
+            let published = judged.and_then(|Usable { object, messages }| {
+                // SAFETY: PASSIVE_LEVEL (`check`); connected with the block's lock; not open yet,
+                // and there is no registration yet.
+                let published = unsafe { shared.publish(object, messages) };
+                published.map_err(ConnectErrorKind::NoDeviceIrql)
+            });
+            match published {
+                Ok(()) => {
+                    // SAFETY: published, connected, and so until the teardown has closed it.
+                    unsafe { shared.deferred().open() };
+                    // SAFETY: connected with the block's lock, published and open; nobody else has
+                    // it.
+                    return Ok(unsafe { InterruptRegistration::new(block) });
+                }
+                Err(kind) => {
+                    // SAFETY: PASSIVE_LEVEL (`check`); connected, the deferred half has not been
+                    // opened, and there is no registration that could use it.
+                    unsafe { dismantle(shared) };
+                    kind
+                }
             }
-            Err(kind) => {
-                // SAFETY: as above.
-                unsafe { shared.set_connected(connected) };
-                // SAFETY: PASSIVE_LEVEL (`check`); connected, the deferred half has not been
-                // opened, and there is no registration that could use it.
-                unsafe { dismantle(shared) };
-                kind
-            }
-        },
+        }
     };
     // SAFETY: nothing of the kernel's has it any more, and there is no registration.
     Err((undone, unsafe { Halves::from_block(block) }))
 }
 
-/// Calls the kernel for a request: all of it is connected, or none.
+/// Calls the kernel for a request: all of it is connected, and stored in the block, or none.
+///
+/// What is connected may not be what was asked for. Then it comes back as the inner error.
 fn call<H: InterruptHandler<D>, D: DeferredHalf<H>>(
     request: Request<'_>,
     device: PhysicalDevice,
     block: NonNull<Block<H, D>>,
-) -> Result<Connected, ConnectErrorKind> {
+) -> Result<Result<Usable, ConnectErrorKind>, ConnectErrorKind> {
     // SAFETY: complete, and shared.
-    let lock = unsafe { block.as_ref() }.lock();
+    let shared = unsafe { block.as_ref() };
+    let lock = shared.lock();
     let line =
         Service { routine: Some(routine::line::<H, D>), context: block.as_ptr().cast(), lock };
     let (parameters, resource) = match request {
@@ -263,24 +272,30 @@ fn call<H: InterruptHandler<D>, D: DeferredHalf<H>>(
             let version = nt::CONNECT_MESSAGE_BASED;
             (message_parameters(device, version, routine, fallback), None)
         }
-        Request::Several(resources) => return call_for_each(resources, device, block, lock),
+        Request::Several(resources) => return call_for_each(resources, device, block),
     };
     // SAFETY: PASSIVE_LEVEL (`check`). Context and routine are the block and its; it is complete,
     // and stays until the teardown.
     let connection = unsafe { call_kernel(parameters) }?;
-    Ok(Connected::One { connection, resource })
+    let judged = judge(request, &connection);
+    // SAFETY: this thread alone reads or writes it until there is a registration.
+    unsafe { shared.set_connected(Connected::One { connection, resource }) };
+    Ok(judged)
 }
 
-/// Calls the kernel once for each of several vectors: all are connected, or none.
+/// As [`call`], once for each of several vectors. There is at least one.
 fn call_for_each<H: InterruptHandler<D>, D: DeferredHalf<H>>(
     resources: &[InterruptResource],
     device: PhysicalDevice,
     block: NonNull<Block<H, D>>,
-    lock: *mut nt::KSPIN_LOCK,
-) -> Result<Connected, ConnectErrorKind> {
+) -> Result<Result<Usable, ConnectErrorKind>, ConnectErrorKind> {
+    // SAFETY: complete, and shared.
+    let shared = unsafe { block.as_ref() };
+    let lock = shared.lock();
     let vectors = Vectors::allocate(block.cast(), resources).ok_or(ConnectErrorKind::NoPool)?;
     // One lock for all is taken at one IRQL: the highest, so that none interrupts its holder.
     let highest = resources.iter().map(InterruptResource::irql).max().unwrap_or(Irql::PASSIVE);
+    let mut first = None;
     for (index, &resource) in resources.iter().enumerate() {
         let routine = Some(routine::vector::<H, D> as _);
         let service = Service { routine, context: vectors.context(index), lock };
@@ -288,41 +303,41 @@ fn call_for_each<H: InterruptHandler<D>, D: DeferredHalf<H>>(
         // SAFETY: PASSIVE_LEVEL (`check`). The routine takes a slot as its context, which is
         // complete and stays until all are disconnected, as the block does.
         let outcome = unsafe { call_kernel(parameters) }.and_then(|connection| {
-            let allowed = Request::Several(resources).allows(&connection);
+            let judged = judge(Request::Several(resources), &connection);
             // SAFETY: of a slot, since there are as many as resources; this is the connecting
             // thread.
             unsafe { vectors.set(index, connection) };
-            allowed
+            judged
         });
-        if let Err(kind) = outcome {
-            // SAFETY: PASSIVE_LEVEL, and nobody synchronises: nothing has been published.
-            unsafe { vectors.disconnect() };
-            return Err(kind);
+        match outcome {
+            // All share the lock, so any of the objects does.
+            Ok(usable) => first = first.or(Some(usable)),
+            Err(kind) => {
+                // SAFETY: PASSIVE_LEVEL, and nobody synchronises: nothing has been published.
+                unsafe { vectors.disconnect() };
+                return Err(kind);
+            }
         }
     }
-    Ok(Connected::Several(vectors))
+    // SAFETY: this thread alone reads or writes it until there is a registration.
+    unsafe { shared.set_connected(Connected::Several(vectors)) };
+    Ok(first.ok_or(ConnectErrorKind::NoVectors))
 }
 
-/// Checks what was connected, and publishes what ISR and synchronising need.
-fn publish<H: InterruptHandler<D>, D: DeferredHalf<H>>(
-    request: Request<'_>,
-    block: &Block<H, D>,
-    connected: &Connected,
-) -> Result<(), ConnectErrorKind> {
-    let connection = connected.first().ok_or(ConnectErrorKind::NothingConnected)?;
+/// What ISR and synchronising need of what was connected.
+struct Usable {
+    /// The object to synchronise with.
+    object: NonNull<nt::_KINTERRUPT>,
+    /// How many messages there are; `u32::MAX` on a line or a vector, where there is no number to
+    /// check.
+    messages: u32,
+}
+
+/// Whether what was connected is what was asked for.
+fn judge(request: Request<'_>, connection: &Connection) -> Result<Usable, ConnectErrorKind> {
     request.allows(connection)?;
     let Some(object) = connection.synchronization_object() else {
         return Err(ConnectErrorKind::Unexpected { version: connection.version() });
     };
-    // SAFETY: PASSIVE_LEVEL (`check`), and connected.
-    let link = unsafe { Link::measure(object) };
-    if link.synchronize_irql <= Irql::DISPATCH {
-        return Err(ConnectErrorKind::NoDeviceIrql(link.synchronize_irql));
-    }
-    if let Some(messages) = connection.messages() {
-        block.set_messages(messages);
-    }
-    // SAFETY: not open yet, and there is no registration yet.
-    unsafe { block.link().publish(link) };
-    Ok(())
+    Ok(Usable { object, messages: connection.messages().unwrap_or(u32::MAX) })
 }

@@ -1,6 +1,7 @@
 //! What `IoConnectInterruptEx` returned, and with it the way to remove the ISR again.
 
 use core::alloc::Layout;
+use core::ffi::c_void;
 use core::ptr::{self, NonNull};
 
 use crate::resource::InterruptResource;
@@ -16,25 +17,31 @@ use crate::{nt, pool};
 /// # Invariants
 ///
 /// Exists only after `IoConnectInterruptEx` succeeded, and until `IoDisconnectInterruptEx` is
-/// called with it: the pointer in it is the one that the call wrote, and the Version the one that
-/// it returned.
+/// called with it: `context` is the pointer that the call wrote, and `version` the Version that it
+/// returned. With [`Form::MessageBased`] `context` is the message table, and `messages` its count;
+/// with [`Form::LineBased`] and [`Form::FullySpecified`] `context` is the interrupt object.
 ///
 /// [page]: https://learn.microsoft.com/windows-hardware/drivers/kernel/removing-an-isr
 #[derive(Debug)]
-pub(crate) enum Connection {
+pub(crate) struct Connection {
+    version: nt::ULONG,
+    form: Form,
+    /// The table's count, read once; 0 when there is no table.
+    messages: u32,
+    context: NonNull<c_void>,
+}
+
+/// What of three a connection is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Form {
     /// `CONNECT_LINE_BASED`: asked for, or fallen back to.
-    LineBased(NonNull<nt::_KINTERRUPT>),
+    LineBased,
     /// `CONNECT_FULLY_SPECIFIED`, or `CONNECT_FULLY_SPECIFIED_GROUP`.
-    FullySpecified { version: nt::ULONG, object: NonNull<nt::_KINTERRUPT> },
+    FullySpecified,
     /// `CONNECT_MESSAGE_BASED`, or the undocumented `CONNECT_MESSAGE_BASED_PASSIVE`.
-    MessageBased {
-        version: nt::ULONG,
-        table: NonNull<nt::IO_INTERRUPT_MESSAGE_INFO>,
-        /// The table's count, read once.
-        messages: u32,
-    },
+    MessageBased,
     /// A Version that does not go with the request. Good for disconnecting, for nothing else.
-    Unknown { version: nt::ULONG, context: NonNull<nt::_KINTERRUPT> },
+    Unknown,
 }
 
 impl Connection {
@@ -47,71 +54,63 @@ impl Connection {
     /// # Safety
     ///
     /// They come from one call of `IoConnectInterruptEx` that returned a success.
+    #[inline]
     pub(crate) unsafe fn from_success(
         asked: nt::ULONG,
         version: nt::ULONG,
         written: nt::PVOID,
     ) -> Option<Self> {
-        let written = NonNull::new(written)?;
-        // INVARIANT: the caller vouches for the success; version and pointer are its.
-        Some(match (asked, version) {
+        let context = NonNull::new(written)?;
+        let (form, messages) = match (asked, version) {
             (
                 nt::CONNECT_LINE_BASED
                 | nt::CONNECT_MESSAGE_BASED
                 | nt::CONNECT_MESSAGE_BASED_PASSIVE,
                 nt::CONNECT_LINE_BASED,
-            ) => Self::LineBased(written.cast()),
+            ) => (Form::LineBased, 0),
             (
                 nt::CONNECT_FULLY_SPECIFIED | nt::CONNECT_FULLY_SPECIFIED_GROUP,
                 nt::CONNECT_FULLY_SPECIFIED | nt::CONNECT_FULLY_SPECIFIED_GROUP,
-            ) => Self::FullySpecified { version, object: written.cast() },
+            ) => (Form::FullySpecified, 0),
             (nt::CONNECT_MESSAGE_BASED, nt::CONNECT_MESSAGE_BASED)
             | (nt::CONNECT_MESSAGE_BASED_PASSIVE, nt::CONNECT_MESSAGE_BASED_PASSIVE) => {
-                let table = written.cast::<nt::IO_INTERRUPT_MESSAGE_INFO>();
+                let table = context.cast::<nt::IO_INTERRUPT_MESSAGE_INFO>();
                 // SAFETY: with this Version the context is the connection's message table.
                 let messages = unsafe { (*table.as_ptr()).MessageCount };
-                Self::MessageBased { version, table, messages }
+                (Form::MessageBased, messages)
             }
-            _ => Self::Unknown { version, context: written.cast() },
-        })
+            _ => (Form::Unknown, 0),
+        };
+        // INVARIANT: the caller vouches for the success; version and pointer are its, and the form
+        // is that of both Versions.
+        Some(Self { version, form, messages, context })
     }
 
     /// The Version that the connect returned.
     pub(crate) const fn version(&self) -> nt::ULONG {
-        match *self {
-            Self::LineBased(_) => nt::CONNECT_LINE_BASED,
-            Self::MessageBased { version, .. }
-            | Self::FullySpecified { version, .. }
-            | Self::Unknown { version, .. } => version,
-        }
+        self.version
     }
 
-    /// The pointer that the connect wrote.
-    const fn context(&self) -> nt::PVOID {
-        match *self {
-            Self::LineBased(object)
-            | Self::FullySpecified { object, .. }
-            | Self::Unknown { context: object, .. } => object.as_ptr().cast(),
-            Self::MessageBased { table, .. } => table.as_ptr().cast(),
-        }
+    pub(crate) const fn form(&self) -> Form {
+        self.form
     }
 
     /// How many messages the device got; `None` on a line.
     pub(crate) const fn messages(&self) -> Option<u32> {
-        match *self {
-            Self::MessageBased { messages, .. } => Some(messages),
+        match self.form {
+            Form::MessageBased => Some(self.messages),
             _ => None,
         }
     }
 
     /// The message table; `None` on a line.
     pub(crate) const fn table(&self) -> Option<MessageTable<'_>> {
-        let Self::MessageBased { table, messages, .. } = *self else {
+        let Form::MessageBased = self.form else {
             return None;
         };
         // SAFETY: the table and its count are this connection's, which is there while it is
         // borrowed: disconnecting takes it.
-        Some(unsafe { MessageTable::new(table, messages) })
+        Some(unsafe { MessageTable::new(self.context.cast(), self.messages) })
     }
 
     /// The object to synchronise with, when all share one lock.
@@ -120,10 +119,10 @@ impl Connection {
     /// message's object does; this is the first one's. `None` when the table is empty or lacks
     /// the object, or the connection is not what was asked for.
     pub(crate) fn synchronization_object(&self) -> Option<NonNull<nt::_KINTERRUPT>> {
-        match *self {
-            Self::LineBased(object) | Self::FullySpecified { object, .. } => Some(object),
-            Self::MessageBased { .. } => self.table()?.object(0),
-            Self::Unknown { .. } => None,
+        match self.form {
+            Form::LineBased | Form::FullySpecified => Some(self.context.cast()),
+            Form::MessageBased => self.table()?.object(0),
+            Form::Unknown => None,
         }
     }
 
@@ -134,10 +133,10 @@ impl Connection {
     /// At most `DISPATCH_LEVEL`.
     pub(crate) unsafe fn report(&self, active: bool) {
         let mut parameters = nt::IO_REPORT_INTERRUPT_ACTIVE_STATE_PARAMETERS {
-            Version: self.version(),
+            Version: self.version,
             ..Default::default()
         };
-        parameters.ConnectionContext.Generic = self.context();
+        parameters.ConnectionContext.Generic = self.context.as_ptr();
         let parameters = &raw mut parameters;
         if active {
             // SAFETY: Version and context are the pair that the successful connect returned, and
@@ -160,13 +159,12 @@ impl Connection {
     ///
     /// `PASSIVE_LEVEL`; nothing uses the interrupt object or the message table any more, and
     /// nothing will.
+    #[inline]
     pub(crate) unsafe fn disconnect(self) {
-        let mut parameters = nt::IO_DISCONNECT_INTERRUPT_PARAMETERS {
-            Version: self.version(),
-            ..Default::default()
-        };
+        let mut parameters =
+            nt::IO_DISCONNECT_INTERRUPT_PARAMETERS { Version: self.version, ..Default::default() };
         // The union's members are all one pointer; `Generic` is the one that names none of them.
-        parameters.ConnectionContext.Generic = self.context();
+        parameters.ConnectionContext.Generic = self.context.as_ptr();
         // SAFETY:
         // - Version and context are the pair that the successful connect returned (invariant);
         // - taking `self` makes this the only disconnect;
@@ -207,7 +205,10 @@ impl Connected {
 
     /// The first connection: all share the lock, so it does for synchronising.
     pub(crate) fn first(&self) -> Option<&Connection> {
-        self.connections().next()
+        match self {
+            Self::One { connection, .. } => Some(connection),
+            Self::Several(vectors) => vectors.slots().next()?.connection.as_ref(),
+        }
     }
 
     /// Disconnects all, in the request's order.
@@ -215,6 +216,7 @@ impl Connected {
     /// # Safety
     ///
     /// As [`Connection::disconnect`].
+    #[inline]
     pub(crate) unsafe fn disconnect(self) {
         match self {
             // SAFETY: as the caller promises.

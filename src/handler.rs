@@ -277,22 +277,6 @@ impl fmt::Display for MessageId {
     }
 }
 
-/// Whether the device is to be enabled or silenced.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Switch {
-    Enable,
-    Disable,
-}
-
-impl Switch {
-    pub(crate) fn call<H: InterruptHandler<D>, D>(self, handler: &mut H) {
-        match self {
-            Self::Enable => handler.enable(),
-            Self::Disable => handler.disable(),
-        }
-    }
-}
-
 /// What an ISR is told, and the calls that are legal in it.
 ///
 /// Lives only while [`service`](InterruptHandler::service) runs, on its processor.

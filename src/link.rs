@@ -2,9 +2,9 @@
 
 use core::cell::UnsafeCell;
 use core::mem::MaybeUninit;
-use core::ptr::NonNull;
+use core::ptr::{self, NonNull};
 
-use crate::handler::Switch;
+use crate::handler::InterruptHandler;
 use crate::irql::Irql;
 use crate::{nt, routine};
 
@@ -26,11 +26,9 @@ impl Link {
     ///
     /// `PASSIVE_LEVEL`; `object` is connected, and stays so during the call.
     pub(crate) unsafe fn measure(object: NonNull<nt::_KINTERRUPT>) -> Self {
-        let nothing = NonNull::<()>::dangling().as_ptr();
-        let read_irql = |&mut (): &mut ()| Irql::current();
-        // SAFETY: connected, and PASSIVE_LEVEL is at most any synchronize IRQL (caller); nothing
-        // is touched.
-        let synchronize_irql = unsafe { routine::synchronize(object, nothing, read_irql) };
+        let read_irql = |_nothing: *mut ()| Irql::current();
+        // SAFETY: connected, and PASSIVE_LEVEL is at most any synchronize IRQL (caller).
+        let synchronize_irql = unsafe { routine::synchronize(object, ptr::null_mut(), read_irql) };
         Self { object, synchronize_irql }
     }
 }
@@ -111,31 +109,64 @@ impl<'a, H> Way<'a, H> {
     /// # Panics
     ///
     /// Above the synchronize IRQL.
+    #[inline]
     #[track_caller]
     pub(crate) fn synchronize<R>(self, with_handler: impl FnOnce(&mut H) -> R) -> R {
-        let Link { object, synchronize_irql } = self.link();
+        let synchronize_irql = self.link().synchronize_irql;
         let irql = Irql::current();
         if irql > synchronize_irql {
             synchronized_from_above(irql, synchronize_irql);
         }
-        // SAFETY: connected, and its lock guards the handler (invariants); the IRQL was just
-        // checked.
-        unsafe { routine::synchronize(object, self.handler.get(), with_handler) }
+        // SAFETY: the IRQL was just checked.
+        unsafe { self.synchronize_from_below(with_handler) }
     }
 
-    /// Calls the handler's `enable` or `disable`, unless the interrupt has been reported inactive.
-    #[track_caller]
-    pub(crate) fn switch<D>(self, switch: Switch)
+    /// As [`synchronize`](Self::synchronize), where the IRQL is known.
+    ///
+    /// # Safety
+    ///
+    /// The IRQL is at most the synchronize IRQL.
+    #[inline]
+    unsafe fn synchronize_from_below<R>(self, with_handler: impl FnOnce(&mut H) -> R) -> R {
+        let with_handler = |handler: *mut H| {
+            // SAFETY: valid, and the interrupt's lock, which guards it (invariant), is held here.
+            with_handler(unsafe { &mut *handler })
+        };
+        // SAFETY: connected (invariant); the IRQL is low enough (caller).
+        unsafe { routine::synchronize(self.link().object, self.handler.get(), with_handler) }
+    }
+
+    /// Calls the handler's `enable`, before anybody can have reported the interrupt inactive.
+    ///
+    /// # Safety
+    ///
+    /// `PASSIVE_LEVEL`.
+    pub(crate) unsafe fn enable<D>(self)
     where
-        H: crate::InterruptHandler<D>,
+        H: InterruptHandler<D>,
+    {
+        // SAFETY: PASSIVE_LEVEL (caller) is below any synchronize IRQL.
+        unsafe { self.synchronize_from_below(H::enable) };
+    }
+
+    /// Calls the handler's `disable`, unless the interrupt has been reported inactive.
+    ///
+    /// # Safety
+    ///
+    /// `PASSIVE_LEVEL`.
+    pub(crate) unsafe fn disable<D>(self)
+    where
+        H: InterruptHandler<D>,
     {
         let inactive = &self.link.inactive;
-        self.synchronize(|handler| {
+        let with_handler = move |handler: &mut H| {
             // SAFETY: the interrupt's lock is held here.
             if unsafe { !*inactive.get() } {
-                switch.call(handler);
+                handler.disable();
             }
-        });
+        };
+        // SAFETY: PASSIVE_LEVEL (caller) is below any synchronize IRQL.
+        unsafe { self.synchronize_from_below(with_handler) };
     }
 
     /// Notes that the interrupt is about to be reported inactive, after `disable`, or has been
@@ -143,15 +174,16 @@ impl<'a, H> Way<'a, H> {
     #[track_caller]
     pub(crate) fn report<D>(self, now_inactive: bool)
     where
-        H: crate::InterruptHandler<D>,
+        H: InterruptHandler<D>,
     {
         let inactive = &self.link.inactive;
         self.synchronize(|handler| {
             // SAFETY: the interrupt's lock is held here.
             let was_inactive = unsafe { inactive.get().replace(now_inactive) };
-            if was_inactive != now_inactive {
-                let switch = if now_inactive { Switch::Disable } else { Switch::Enable };
-                switch.call(handler);
+            match (was_inactive, now_inactive) {
+                (false, true) => handler.disable(),
+                (true, false) => handler.enable(),
+                _ => {}
             }
         });
     }

@@ -23,16 +23,49 @@ mod back_end {
         STATUS_INVALID_PARAMETER, STATUS_INVALID_PARAMETER_1, STATUS_INVALID_PARAMETER_10,
         STATUS_NOT_FOUND, STATUS_NOT_SUPPORTED, STATUS_SUCCESS, STATUS_UNSUCCESSFUL, ULONG,
         ntddk::{
-            ExAllocatePool2, ExFreePoolWithTag, IoAllocateWorkItem, IoConnectInterruptEx,
-            IoDisconnectInterruptEx, IoFreeWorkItem, IoQueueWorkItem, IoReportInterruptActive,
-            IoReportInterruptInactive, KeEnterCriticalRegion, KeFlushQueuedDpcs, KeGetCurrentIrql,
-            KeInitializeDpc, KeInitializeEvent, KeInitializeThreadedDpc, KeInsertQueueDpc,
-            KeLeaveCriticalRegion, KeRemoveQueueDpc, KeSetEvent, KeSetImportanceDpc,
-            KeSetTargetProcessorDpcEx, KeSynchronizeExecution, KeWaitForSingleObject,
-            PsGetCurrentThreadId,
+            IoAllocateWorkItem, IoFreeWorkItem, IoQueueWorkItem, IoReportInterruptActive,
+            IoReportInterruptInactive, KeEnterCriticalRegion, KeInitializeEvent,
+            KeInitializeThreadedDpc, KeLeaveCriticalRegion, KeSetEvent, KeSetImportanceDpc,
+            KeSetTargetProcessorDpcEx, KeWaitForSingleObject, PsGetCurrentThreadId,
         },
     };
     pub use wdk_sys::{CM_RESOURCE_LIST, DEVICE_OBJECT, NTSTATUS};
+    use wdk_sys::{
+        KIRQL, PIO_CONNECT_INTERRUPT_PARAMETERS, PIO_DISCONNECT_INTERRUPT_PARAMETERS,
+        PKDEFERRED_ROUTINE, PRKDPC,
+    };
+
+    /// Declares routines of the kernel as imported. `wdk-sys` declares them as if they were linked
+    /// in, and then each call goes by a jump of the import library's; so, it does not.
+    ///
+    /// It does not compile with other types than those of `wdk-sys`.
+    macro_rules! imported {
+        ($(fn $name:ident($($argument:ident: $type:ty),*) $(-> $result:ty)?;)*) => {
+            #[link(name = "ntoskrnl")]
+            unsafe extern "C" {
+                $(pub(crate) fn $name($($argument: $type),*) $(-> $result)?;)*
+            }
+            $(const _: unsafe extern "C" fn($($type),*) $(-> $result)? = wdk_sys::ntddk::$name;)*
+        };
+    }
+
+    // What is called for an interrupt, and for each connection.
+    imported! {
+        fn ExAllocatePool2(flags: u64, bytes: u64, tag: ULONG) -> PVOID;
+        fn ExFreePoolWithTag(memory: PVOID, tag: ULONG);
+        fn IoConnectInterruptEx(parameters: PIO_CONNECT_INTERRUPT_PARAMETERS) -> NTSTATUS;
+        fn IoDisconnectInterruptEx(parameters: PIO_DISCONNECT_INTERRUPT_PARAMETERS);
+        fn KeFlushQueuedDpcs();
+        fn KeGetCurrentIrql() -> KIRQL;
+        fn KeInitializeDpc(dpc: PRKDPC, routine: PKDEFERRED_ROUTINE, context: PVOID);
+        fn KeInsertQueueDpc(dpc: PRKDPC, first: PVOID, second: PVOID) -> BOOLEAN;
+        fn KeRemoveQueueDpc(dpc: PRKDPC) -> BOOLEAN;
+        fn KeSynchronizeExecution(
+            object: PKINTERRUPT,
+            routine: PKSYNCHRONIZE_ROUTINE,
+            context: PVOID
+        ) -> BOOLEAN;
+    }
 
     /// Defines a routine that the kernel calls, with the kernel's calling convention.
     macro_rules! kernel_routine {

@@ -157,13 +157,13 @@ impl<H: InterruptHandler<D>, D: DeferredHalf<H>> InterruptRegistration<H, D> {
     }
 
     /// What the kernel returned.
-    const fn connected(&self) -> Option<&Connected> {
+    const fn connected(&self) -> &Connected {
         // SAFETY: written before the registration was made, and taken by the teardown.
         unsafe { self.block().connected() }
     }
 
     fn first(&self) -> Option<&Connection> {
-        self.connected().and_then(Connected::first)
+        self.connected().first()
     }
 
     /// Calls `with_handler` with the handler, under the interrupt's lock and at its synchronize
@@ -291,7 +291,7 @@ impl<H: InterruptHandler<D>, D: DeferredHalf<H>> InterruptRegistration<H, D> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn resources(&self) -> impl Iterator<Item = InterruptResource> {
-        self.connected().into_iter().flat_map(Connected::resources)
+        self.connected().resources()
     }
 
     /// The interrupt object, for a debugger or a routine in C to look at: the line's, or the first
@@ -392,7 +392,7 @@ impl<H: InterruptHandler<D>, D: DeferredHalf<H>> InterruptRegistration<H, D> {
     }
 
     fn report(&self, active: bool) {
-        for connection in self.connected().into_iter().flat_map(Connected::connections) {
+        for connection in self.connected().connections() {
             // SAFETY: at most DISPATCH_LEVEL, which the callers have asserted.
             unsafe { connection.report(active) };
         }
@@ -439,7 +439,7 @@ impl<H: InterruptHandler<D>, D: DeferredHalf<H>> InterruptRegistration<H, D> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn disconnect(self) -> Result<(H, D::Inner), DisconnectError<Self>> {
-        self.end(Hardware::Present).map(Halves::into_inner)
+        self.end(Hardware::Present).map(Self::take)
     }
 
     /// As [`disconnect`](Self::disconnect), for a device that is gone: does not call
@@ -473,7 +473,7 @@ impl<H: InterruptHandler<D>, D: DeferredHalf<H>> InterruptRegistration<H, D> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn disconnect_removed(self) -> Result<(H, D::Inner), DisconnectError<Self>> {
-        self.end(Hardware::Removed).map(Halves::into_inner)
+        self.end(Hardware::Removed).map(Self::take)
     }
 
     /// As [`disconnect`](Self::disconnect), and leaves both halves in their memory: for a handler
@@ -525,6 +525,12 @@ impl<H: InterruptHandler<D>, D: DeferredHalf<H>> InterruptRegistration<H, D> {
     /// Why the registration cannot end here and now, if so.
     fn obstacle(&self) -> Option<DisconnectErrorKind> {
         DisconnectErrorKind::here(|| self.block().deferred().is_inside())
+    }
+
+    /// What is in the halves that [`end`](Self::end) returned: at `PASSIVE_LEVEL`, or it had not.
+    fn take(halves: Halves<H, D>) -> (H, D::Inner) {
+        // SAFETY: complete and nobody else's, being those of `halves`; PASSIVE_LEVEL.
+        unsafe { Halves::take(halves.into_block()) }
     }
 
     fn end(self, hardware: Hardware) -> Result<Halves<H, D>, DisconnectError<Self>> {

@@ -198,7 +198,7 @@ impl<D: DeferredKind> LineBased<D> {
         H: InterruptHandler<D>,
         D: DeferredHalf<H>,
     {
-        connect_value(Request::Line, self.device, handler, self.deferred)
+        connect_value(|| Request::Line, self.device, handler, self.deferred)
     }
 
     /// As [`connect`](Self::connect), with a handler that is made where it stays: for one that is
@@ -244,7 +244,7 @@ impl<D: DeferredKind> LineBased<D> {
         D: DeferredHalf<H>,
         F: FnOnce(*mut H),
     {
-        connect_in_place(Request::Line, self.device, make, self.deferred)
+        connect_in_place(|| Request::Line, self.device, make, self.deferred)
     }
 }
 
@@ -318,7 +318,7 @@ impl<D: DeferredKind> FullySpecified<D> {
         H: InterruptHandler<D>,
         D: DeferredHalf<H>,
     {
-        connect_value(Request::Vector(self.resource), self.device, handler, self.deferred)
+        connect_value(|| Request::Vector(self.resource), self.device, handler, self.deferred)
     }
 
     /// As [`connect`](Self::connect), with a handler that is made where it stays: for one that is
@@ -351,7 +351,7 @@ impl<D: DeferredKind> FullySpecified<D> {
         D: DeferredHalf<H>,
         F: FnOnce(*mut H),
     {
-        connect_in_place(Request::Vector(self.resource), self.device, make, self.deferred)
+        connect_in_place(|| Request::Vector(self.resource), self.device, make, self.deferred)
     }
 }
 
@@ -510,7 +510,7 @@ impl<D: DeferredKind> MessageBased<D> {
         H: InterruptHandler<D>,
         D: DeferredHalf<H>,
     {
-        let request = Request::Messages { fall_back_to_line: self.fall_back_to_line };
+        let request = || Request::Messages { fall_back_to_line: self.fall_back_to_line };
         connect_value(request, self.device, handler, self.deferred)
     }
 
@@ -543,7 +543,7 @@ impl<D: DeferredKind> MessageBased<D> {
         D: DeferredHalf<H>,
         F: FnOnce(*mut H),
     {
-        let request = Request::Messages { fall_back_to_line: self.fall_back_to_line };
+        let request = || Request::Messages { fall_back_to_line: self.fall_back_to_line };
         connect_in_place(request, self.device, make, self.deferred)
     }
 }
@@ -584,7 +584,7 @@ impl<D: DeferredKind> SeveralFullySpecified<'_, D> {
         H: InterruptHandler<D>,
         D: DeferredHalf<H>,
     {
-        connect_value(Request::Several(self.resources), self.device, handler, self.deferred)
+        connect_value(|| Request::Several(self.resources), self.device, handler, self.deferred)
     }
 
     /// As [`connect`](Self::connect), with a handler that is made where it stays: for one that is
@@ -617,7 +617,7 @@ impl<D: DeferredKind> SeveralFullySpecified<'_, D> {
         D: DeferredHalf<H>,
         F: FnOnce(*mut H),
     {
-        connect_in_place(Request::Several(self.resources), self.device, make, self.deferred)
+        connect_in_place(|| Request::Several(self.resources), self.device, make, self.deferred)
     }
 }
 
@@ -742,9 +742,9 @@ impl<H, F> fmt::Debug for InPlace<H, F> {
     }
 }
 
-/// Connects a handler that `make` makes.
-fn connect_in_place<H, D, F>(
-    request: Request<'_>,
+/// Connects a handler that `make` makes. For `request`, see [`connect_value`].
+fn connect_in_place<'a, H, D, F>(
+    request: impl FnOnce() -> Request<'a>,
     device: PhysicalDevice,
     InPlace { make, .. }: InPlace<H, F>,
     deferred: D,
@@ -754,6 +754,7 @@ where
     D: DeferredHalf<H>,
     F: FnOnce(*mut H),
 {
+    let request = request();
     if let Err(kind) = request.check() {
         let (make, deferred) = (InPlace { make, handler: PhantomData }, deferred.into_inner());
         return Err(InPlaceError::NotMade { kind, make, deferred });
@@ -770,8 +771,11 @@ where
 }
 
 /// Connects a handler that is there already.
-fn connect_value<H, D>(
-    request: Request<'_>,
+///
+/// The request comes from a closure, so that this is compiled once for each kind of request, and a
+/// driver has code for the kinds that it uses.
+fn connect_value<'a, H, D>(
+    request: impl FnOnce() -> Request<'a>,
     device: PhysicalDevice,
     handler: H,
     deferred: D,
@@ -780,6 +784,7 @@ where
     H: InterruptHandler<D>,
     D: DeferredHalf<H>,
 {
+    let request = request();
     if let Err(kind) = request.check() {
         return Err(ConnectError::new(kind, (handler, deferred.into_inner())));
     }

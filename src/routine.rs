@@ -4,6 +4,7 @@
 //! type parameters are the only link between a context and its type, so every routine is named
 //! together with the context it gets, in one expression, where it is registered.
 
+use core::mem::{ManuallyDrop, MaybeUninit};
 use core::ptr::{self, NonNull};
 
 use crate::block::Block;
@@ -253,39 +254,44 @@ work_routine! {
     passive_work PassiveWorkParts
 }
 
-/// Calls `with_state` with what `state` points to, under the lock of the interrupt `object`:
+/// Calls `with_state` with `state`, under the lock of the interrupt `object`:
 /// `KeSynchronizeExecution`.
 ///
 /// # Safety
 ///
 /// - `object` is connected, and stays so during the call;
-/// - the IRQL is at most the object's synchronize IRQL;
-/// - `state` is valid, and whoever else touches it holds the same lock meanwhile.
+/// - the IRQL is at most the object's synchronize IRQL.
+#[inline]
 pub(crate) unsafe fn synchronize<S, R>(
     object: NonNull<nt::_KINTERRUPT>,
     state: *mut S,
-    with_state: impl FnOnce(&mut S) -> R,
+    with_state: impl FnOnce(*mut S) -> R,
 ) -> R {
-    let mut call = Synchronized { state, with_state: Some(with_state), result: None };
+    let with_state = ManuallyDrop::new(with_state);
+    let mut call = Synchronized { state, with_state, result: MaybeUninit::uninit() };
     let (routine, context) = call.routine();
     // SAFETY:
     // - the object is connected and the IRQL low enough (caller);
-    // - the routine takes `call`, which stays in place during the call, and touches the state
-    //   inside it only, thus under the lock.
-    unsafe { nt::KeSynchronizeExecution(object.as_ptr(), routine, context) };
-    call.result.expect("KeSynchronizeExecution calls its routine before it returns")
+    // - the routine takes `call`, which stays in place during the call.
+    let called = unsafe { nt::KeSynchronizeExecution(object.as_ptr(), routine, context) };
+    // What the call returns is what its routine has returned, which is TRUE.
+    assert!(called != nt::FALSE, "KeSynchronizeExecution has not called its routine");
+    // SAFETY: the routine has been called, and writes the result before it returns.
+    unsafe { call.result.assume_init() }
 }
 
 /// A closure on its way through `KeSynchronizeExecution`, and its result on the way back.
 struct Synchronized<S, F, R> {
     state: *mut S,
-    with_state: Option<F>,
-    result: Option<R>,
+    /// Taken by the routine.
+    with_state: ManuallyDrop<F>,
+    /// Written by the routine.
+    result: MaybeUninit<R>,
 }
 
-impl<S, F: FnOnce(&mut S) -> R, R> Synchronized<S, F, R> {
+impl<S, F: FnOnce(*mut S) -> R, R> Synchronized<S, F, R> {
     /// The routine for `KeSynchronizeExecution`, together with the context that is its.
-    fn routine(&mut self) -> (nt::PKSYNCHRONIZE_ROUTINE, nt::PVOID) {
+    const fn routine(&mut self) -> (nt::PKSYNCHRONIZE_ROUTINE, nt::PVOID) {
         (Some(synchronized::<S, F, R>), ptr::from_mut(self).cast())
     }
 }
@@ -295,16 +301,14 @@ kernel_routine! {
     ///
     /// # Safety
     ///
-    /// Called by `KeSynchronizeExecution` with a [`Synchronized`] of these types that nobody else
-    /// uses meanwhile, under the lock that guards its state.
-    unsafe fn synchronized[S, F: FnOnce(&mut S) -> R, R](context: nt::PVOID) -> nt::BOOLEAN {
+    /// Called once, by `KeSynchronizeExecution`, with a [`Synchronized`] of these types that nobody
+    /// else uses meanwhile.
+    unsafe fn synchronized[S, F: FnOnce(*mut S) -> R, R](context: nt::PVOID) -> nt::BOOLEAN {
         // SAFETY: the context is the call, alive and used by nobody else.
         let call = unsafe { &mut *context.cast::<Synchronized<S, F, R>>() };
-        if let Some(with_state) = call.with_state.take() {
-            // SAFETY: valid, and the lock that guards it is held.
-            let state = unsafe { &mut *call.state };
-            call.result = Some(with_state(state));
-        }
+        // SAFETY: taken this once, since the kernel calls this once.
+        let with_state = unsafe { ManuallyDrop::take(&mut call.with_state) };
+        call.result.write(with_state(call.state));
         nt::TRUE
     }
 }

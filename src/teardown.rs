@@ -12,7 +12,7 @@ pub(crate) trait Body {
     ///
     /// # Safety
     ///
-    /// Connected and published.
+    /// `PASSIVE_LEVEL`; connected and published.
     unsafe fn disable(&self);
 
     /// Waits for all deferred work that was queued before.
@@ -60,13 +60,13 @@ pub(crate) enum Hardware {
 pub(crate) unsafe fn tear_down(body: &impl Body, hardware: Hardware) {
     // 1
     if hardware == Hardware::Present {
-        // SAFETY: connected and published (caller).
+        // SAFETY: PASSIVE_LEVEL, connected and published (caller).
         unsafe { body.disable() };
     }
     // SAFETY: as the caller promises.
     let deferred = unsafe { end_deferred(body) };
     if deferred && hardware == Hardware::Present {
-        // SAFETY: connected and published still.
+        // SAFETY: PASSIVE_LEVEL, connected and published still.
         unsafe { body.disable() };
     }
     // SAFETY:

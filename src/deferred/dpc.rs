@@ -166,13 +166,16 @@ impl Settings {
     /// `dpc` is initialised, and not queued yet.
     pub(super) unsafe fn apply(self, dpc: *mut nt::KDPC) {
         let importance = match self.importance {
-            DpcImportance::Low => nt::_KDPC_IMPORTANCE::LowImportance,
-            DpcImportance::Medium => nt::_KDPC_IMPORTANCE::MediumImportance,
-            DpcImportance::MediumHigh => nt::_KDPC_IMPORTANCE::MediumHighImportance,
-            DpcImportance::High => nt::_KDPC_IMPORTANCE::HighImportance,
+            DpcImportance::Low => Some(nt::_KDPC_IMPORTANCE::LowImportance),
+            // What a DPC is unless told otherwise.
+            DpcImportance::Medium => None,
+            DpcImportance::MediumHigh => Some(nt::_KDPC_IMPORTANCE::MediumHighImportance),
+            DpcImportance::High => Some(nt::_KDPC_IMPORTANCE::HighImportance),
         };
-        // SAFETY: initialised and not queued (caller).
-        unsafe { nt::KeSetImportanceDpc(dpc, importance) };
+        if let Some(importance) = importance {
+            // SAFETY: initialised and not queued (caller).
+            unsafe { nt::KeSetImportanceDpc(dpc, importance) };
+        }
         if let Some(ProcessorNumber { group, number }) = self.target {
             let mut processor =
                 nt::PROCESSOR_NUMBER { Group: group, Number: number, ..Default::default() };

@@ -39,6 +39,13 @@ impl Life {
     /// means that the run is parked, or that it is not wanted any more.
     #[inline]
     pub(super) fn may_run(&self) -> bool {
+        // All but the first runs of a connection find this, for which a load is enough.
+        self.0.load(Ordering::Acquire) == RUNNING || self.may_still_run()
+    }
+
+    /// The same, of a life that may still begin.
+    #[cold]
+    fn may_still_run(&self) -> bool {
         // One step decides and leaves the mark. Were they two, `open` could come between them and
         // the parked DPC would be lost.
         // The mark is a release, because whoever finds it asks for another run: were it seen before

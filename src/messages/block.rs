@@ -10,7 +10,7 @@ use super::halves::MessageHalves;
 use crate::connection::Connection;
 use crate::deferred::sealed::Parts;
 use crate::deferred::{Home, SharedHome};
-use crate::handler::{Interrupt, InterruptHandler, MessageId, Serviced, Source, Switch};
+use crate::handler::{Interrupt, InterruptHandler, MessageId, Serviced, Source};
 use crate::link::{LinkCell, Way};
 use crate::nt::AtomicU32;
 use crate::teardown::Body;
@@ -363,7 +363,10 @@ impl<H: InterruptHandler<D>, D: MessageHalf<H>> Body for MessageBlock<H, D> {
 
     unsafe fn disable(&self) {
         // SAFETY: connected and published (caller).
-        unsafe { self.ways() }.for_each(|way| way.switch(Switch::Disable));
+        for way in unsafe { self.ways() } {
+            // SAFETY: PASSIVE_LEVEL (caller).
+            unsafe { way.disable() };
+        }
     }
 
     unsafe fn flush(&self) {

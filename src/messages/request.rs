@@ -10,12 +10,12 @@ use super::halves::MessageHalves;
 use super::registration::MessageRegistration;
 use super::{MessageHalf, laid};
 use crate::connect::{Service, call_kernel, line_parameters, message_parameters};
-use crate::connection::Connection;
+use crate::connection::{Connection, Form};
 use crate::deferred::sealed::Parts;
 use crate::deferred::{NoDeferred, SharedDpc};
 use crate::device::PhysicalDevice;
 use crate::error::ConnectErrorKind;
-use crate::handler::{InterruptHandler, MessageId, Switch};
+use crate::handler::{InterruptHandler, MessageId};
 use crate::irql::Irql;
 use crate::link::Link;
 use crate::teardown::{dismantle, drain};
@@ -270,7 +270,10 @@ fn connect<H: InterruptHandler<D>, D: MessageHalf<H>>(
                     // kernel's MessageID is an index into its table, so no ISR has a surplus cell.
                     unsafe { MessageBlock::drop_surplus(block, connected) };
                     // SAFETY: connected and published.
-                    unsafe { shared.ways() }.for_each(|way| way.switch(Switch::Enable));
+                    for way in unsafe { shared.ways() } {
+                        // SAFETY: PASSIVE_LEVEL (caller).
+                        unsafe { way.enable() };
+                    }
                     // SAFETY: not open yet, and `connected` is at most what there was.
                     unsafe { D::set_count(&shared.shared, connected as usize) };
                     // SAFETY: published, connected, and so until the teardown has closed it.
@@ -311,7 +314,7 @@ fn call<H: InterruptHandler<D>, D: MessageHalf<H>>(
     // SAFETY: PASSIVE_LEVEL (caller). Context and routine are the block and its; it is complete,
     // and stays until the teardown.
     let connection = unsafe { call_kernel(parameters) }?;
-    if !matches!(connection, Connection::LineBased(_)) {
+    if connection.form() != Form::LineBased {
         return Ok(connection);
     }
     // SAFETY: PASSIVE_LEVEL (caller), and nobody synchronises: nothing has been published.
@@ -334,12 +337,12 @@ fn publish<H: InterruptHandler<D>, D: MessageHalf<H>>(
     connection: &Connection,
 ) -> Result<u32, ConnectErrorKind> {
     let unexpected = ConnectErrorKind::Unexpected { version: connection.version() };
-    let connected = match *connection {
-        Connection::LineBased(_) => 1,
-        Connection::MessageBased { messages, .. } if messages > block.made() => {
+    let connected = match (connection.form(), connection.messages()) {
+        (Form::LineBased, _) => 1,
+        (_, Some(messages)) if messages > block.made() => {
             return Err(ConnectErrorKind::TooManyMessages { handlers: block.made(), messages });
         }
-        Connection::MessageBased { messages, .. } if messages > 0 => messages,
+        (_, Some(messages)) if messages > 0 => messages,
         _ => return Err(unexpected),
     };
     for index in 0..connected {

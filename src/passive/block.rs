@@ -80,11 +80,9 @@ impl<'a, H> PassiveWay<'a, H> {
         self.assert_may_synchronize();
         // SAFETY: published (invariant), and not written again.
         let object = unsafe { *self.core.object.get() };
-        let nothing = NonNull::<()>::dangling().as_ptr();
-        // SAFETY: connected (invariant); PASSIVE_LEVEL; nothing is touched by way of the pointer.
-        unsafe {
-            routine::synchronize(object, nothing, |&mut (): &mut ()| self.core.lock(with_handler))
-        }
+        let with_nothing = |_nothing: *mut ()| self.core.lock(with_handler);
+        // SAFETY: connected (invariant); PASSIVE_LEVEL.
+        unsafe { routine::synchronize(object, ptr::null_mut(), with_nothing) }
     }
 
     /// As [`synchronize`](Self::synchronize), if nobody holds the registration's lock.

@@ -8,7 +8,7 @@ use super::{PassiveBlock, PassiveHalf, PassiveInterruptHandler, PassiveInterrupt
 use crate::connect::{
     Service, call_kernel, line_parameters, message_parameters, vector_parameters,
 };
-use crate::connection::Connection;
+use crate::connection::{Connection, Form};
 use crate::deferred::{DeferredKind, NoDeferred};
 use crate::device::PhysicalDevice;
 use crate::error::{ConnectError, ConnectErrorKind};
@@ -366,11 +366,11 @@ impl Request {
 
     /// Whether a successful connect may return `connection` for this request.
     const fn allows(self, connection: &Connection) -> Result<(), ConnectErrorKind> {
-        match (self, connection) {
-            (Self::Line, Connection::LineBased(_))
-            | (Self::Vector(_), Connection::FullySpecified { .. })
-            | (Self::Messages, Connection::MessageBased { .. }) => Ok(()),
-            (Self::Messages, Connection::LineBased(_)) => Err(ConnectErrorKind::NoMessages),
+        match (self, connection.form()) {
+            (Self::Line, Form::LineBased)
+            | (Self::Vector(_), Form::FullySpecified)
+            | (Self::Messages, Form::MessageBased) => Ok(()),
+            (Self::Messages, Form::LineBased) => Err(ConnectErrorKind::NoMessages),
             _ => Err(ConnectErrorKind::Unexpected { version: connection.version() }),
         }
     }

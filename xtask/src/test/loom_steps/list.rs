@@ -5,13 +5,13 @@ use super::{Outcome, Step};
 /// Where each is in the sources, what is there without it, and what finds that.
 ///
 /// The numbers are those of the teardown's documentation.
-pub(super) const STEPS: [Step; 33] = [
+pub(super) const STEPS: [Step; 34] = [
     // The teardown.
     Step {
         name: "1: the device is silenced",
         file: "teardown.rs",
-        from: "if hardware == Hardware::Present {\n        // SAFETY: connected and published (caller).",
-        to: "if !OUT && hardware == Hardware::Present {\n        // SAFETY: connected and published (caller).",
+        from: "if hardware == Hardware::Present {\n        // SAFETY: PASSIVE_LEVEL, connected and published (caller).",
+        to: "if !OUT && hardware == Hardware::Present {\n        // SAFETY: PASSIVE_LEVEL, connected and published (caller).",
         exploration: "line::isr_dpc_and_disconnect",
         outcome: Outcome::Found("claimed, but not completed"),
     },
@@ -144,6 +144,14 @@ pub(super) const STEPS: [Step; 33] = [
     },
     Step {
         name: "connecting: who is let in sees what was published",
+        file: "deferred/life.rs",
+        from: "self.0.load(Ordering::Acquire) == RUNNING",
+        to: "self.0.load(if OUT { Ordering::Relaxed } else { Ordering::Acquire }) == RUNNING",
+        exploration: "line::an_isr_before_connect_has_returned",
+        outcome: Outcome::Found("Causality violation"),
+    },
+    Step {
+        name: "connecting: who is let in while it opens sees it, too",
         file: "deferred/life.rs",
         from: ", Ordering::Acquire);\n        before",
         to: ", if OUT { Ordering::Relaxed } else { Ordering::Acquire });\n        before",
