@@ -8,7 +8,7 @@
 use core::alloc::Layout;
 use core::cell::UnsafeCell;
 use core::fmt;
-use core::mem::MaybeUninit;
+use core::mem::{ManuallyDrop, MaybeUninit};
 use core::ptr::{self, NonNull};
 
 use crate::connection::Connected;
@@ -295,7 +295,7 @@ impl<H: InterruptHandler<D>, D: DeferredHalf<H>> Body for Block<H, D> {
     }
 
     unsafe fn disconnect(&self) {
-        // SAFETY: nobody writes it any more.
+        // SAFETY: nobody writes it any more (caller).
         let connected = unsafe { &*self.connected.get() };
         // SAFETY: written while connecting (caller), and taken once (caller).
         let connected = unsafe { connected.assume_init_read() };
@@ -445,22 +445,23 @@ impl<H, D: DeferredHalf<H>> Halves<H, D> {
     /// ```
     #[must_use = "the handler and the deferred half are in it"]
     pub fn into_inner(self) -> (H, D::Inner) {
-        // Before the check, because a panic would drop `self`, which panics for the same reason.
-        let block = self.into_block();
+        // A panic would drop `self`, which panics for the same reason.
+        let this = ManuallyDrop::new(self);
         pool::assert_may_free();
-        // SAFETY: complete and nobody else's (invariant); just asserted.
-        unsafe { Self::take(block) }
+        // SAFETY: just asserted.
+        unsafe { ManuallyDrop::into_inner(this).take() }
     }
 
-    /// Moves both out, and frees the memory.
+    /// As [`into_inner`](Self::into_inner), where the IRQL is known.
     ///
     /// # Safety
     ///
-    /// At most `DISPATCH_LEVEL`. `block` is as the invariant says, and nobody uses it any more.
-    pub(crate) unsafe fn take(block: NonNull<Block<H, D>>) -> (H, D::Inner) {
-        // SAFETY: complete and there (caller).
+    /// At most `DISPATCH_LEVEL`.
+    pub(crate) unsafe fn take(self) -> (H, D::Inner) {
+        let block = self.into_block();
+        // SAFETY: complete and there (invariant).
         let handler = unsafe { block.as_ref() }.handler.get();
-        // SAFETY: nobody else's (caller), and read once.
+        // SAFETY: nobody else's (invariant), and read once.
         let handler = unsafe { ptr::read(handler) };
         // SAFETY: as above.
         let deferred = unsafe { take_deferred(block) };

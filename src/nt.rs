@@ -35,18 +35,33 @@ mod back_end {
         PKDEFERRED_ROUTINE, PRKDPC,
     };
 
-    /// Declares routines of the kernel as imported. `wdk-sys` declares them as if they were linked
-    /// in, and then each call goes by a jump of the import library's; so, it does not.
+    /// Defines calls of kernel routines through their slots in the image's import table, where the
+    /// loader has put their addresses. `wdk-sys` declares the routines as if they were linked in,
+    /// and so each call of its goes by a jump in between.
     ///
-    /// It does not compile with other types than those of `wdk-sys`.
+    /// It does not compile with other types than those of `wdk-sys`. What is to be linked is for
+    /// `wdk-sys` to say, as ever.
     macro_rules! imported {
-        ($(fn $name:ident($($argument:ident: $type:ty),*) $(-> $result:ty)?;)*) => {
-            #[link(name = "ntoskrnl")]
-            unsafe extern "C" {
-                $(pub(crate) fn $name($($argument: $type),*) $(-> $result)?;)*
+        ($(fn $name:ident($($argument:ident: $type:ty),*) $(-> $result:ty)?;)*) => {$(
+            #[doc = concat!("`", stringify!($name), "`.")]
+            ///
+            /// # Safety
+            ///
+            /// What the routine asks for.
+            #[inline]
+            #[expect(non_snake_case, reason = "the kernel's name")]
+            pub(crate) unsafe fn $name($($argument: $type),*) $(-> $result)? {
+                unsafe extern "C" {
+                    #[link_name = concat!("__imp_", stringify!($name))]
+                    static SLOT: unsafe extern "C" fn($($type),*) $(-> $result)?;
+                }
+                // SAFETY: filled before the image's first instruction runs, and not changed after.
+                let routine = unsafe { SLOT };
+                // SAFETY: as the caller promises.
+                unsafe { routine($($argument),*) }
             }
-            $(const _: unsafe extern "C" fn($($type),*) $(-> $result)? = wdk_sys::ntddk::$name;)*
-        };
+            const _: unsafe extern "C" fn($($type),*) $(-> $result)? = wdk_sys::ntddk::$name;
+        )*};
     }
 
     // What is called for an interrupt, and for each connection.

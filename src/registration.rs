@@ -439,7 +439,9 @@ impl<H: InterruptHandler<D>, D: DeferredHalf<H>> InterruptRegistration<H, D> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn disconnect(self) -> Result<(H, D::Inner), DisconnectError<Self>> {
-        self.end(Hardware::Present).map(Self::take)
+        let ended = self.end(Hardware::Present);
+        // SAFETY: ended at PASSIVE_LEVEL.
+        ended.map(|halves| unsafe { halves.take() })
     }
 
     /// As [`disconnect`](Self::disconnect), for a device that is gone: does not call
@@ -473,7 +475,9 @@ impl<H: InterruptHandler<D>, D: DeferredHalf<H>> InterruptRegistration<H, D> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn disconnect_removed(self) -> Result<(H, D::Inner), DisconnectError<Self>> {
-        self.end(Hardware::Removed).map(Self::take)
+        let ended = self.end(Hardware::Removed);
+        // SAFETY: ended at PASSIVE_LEVEL.
+        ended.map(|halves| unsafe { halves.take() })
     }
 
     /// As [`disconnect`](Self::disconnect), and leaves both halves in their memory: for a handler
@@ -525,12 +529,6 @@ impl<H: InterruptHandler<D>, D: DeferredHalf<H>> InterruptRegistration<H, D> {
     /// Why the registration cannot end here and now, if so.
     fn obstacle(&self) -> Option<DisconnectErrorKind> {
         DisconnectErrorKind::here(|| self.block().deferred().is_inside())
-    }
-
-    /// What is in the halves that [`end`](Self::end) returned: at `PASSIVE_LEVEL`, or it had not.
-    fn take(halves: Halves<H, D>) -> (H, D::Inner) {
-        // SAFETY: complete and nobody else's, being those of `halves`; PASSIVE_LEVEL.
-        unsafe { Halves::take(halves.into_block()) }
     }
 
     fn end(self, hardware: Hardware) -> Result<Halves<H, D>, DisconnectError<Self>> {

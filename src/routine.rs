@@ -281,6 +281,8 @@ pub(crate) unsafe fn synchronize<S, R>(
 }
 
 /// A closure on its way through `KeSynchronizeExecution`, and its result on the way back.
+///
+/// Should that call unwind, which the model's does when it reports a violation, they are leaked.
 struct Synchronized<S, F, R> {
     state: *mut S,
     /// Taken by the routine.

@@ -39,11 +39,11 @@ impl Life {
     /// means that the run is parked, or that it is not wanted any more.
     #[inline]
     pub(super) fn may_run(&self) -> bool {
-        // All but the first runs of a connection find this, for which a load is enough.
+        // Between connecting and the teardown every run finds this, for which a load is enough.
         self.0.load(Ordering::Acquire) == RUNNING || self.may_still_run()
     }
 
-    /// The same, of a life that may still begin.
+    /// The same, of a life that has not begun, or has ended.
     #[cold]
     fn may_still_run(&self) -> bool {
         // One step decides and leaves the mark. Were they two, `open` could come between them and
