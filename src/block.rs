@@ -226,21 +226,21 @@ impl<H: InterruptHandler<D>, D: DeferredHalf<H>> Block<H, D> {
             // SAFETY: `self`.
             let block = unsafe { &*block };
             let synchronize_irql = Irql::current();
-            if synchronize_irql > Irql::DISPATCH {
-                // SAFETY: the lock is held here.
-                unsafe { *block.interrupt.messages.get() = messages };
-                // SAFETY: once, and before anybody reads it (caller).
-                unsafe { block.interrupt.link.publish(Link { object, synchronize_irql }) };
-                // SAFETY: the lock is held, and only its holder touches the handler.
-                let handler = unsafe { &mut *block.handler.get() };
-                handler.enable();
+            if synchronize_irql <= Irql::DISPATCH {
+                return Err(synchronize_irql);
             }
-            synchronize_irql
+            // SAFETY: the lock is held here.
+            unsafe { *block.interrupt.messages.get() = messages };
+            // SAFETY: once, and before anybody reads it (caller).
+            unsafe { block.interrupt.link.publish(Link { object, synchronize_irql }) };
+            // SAFETY: the lock is held, and only its holder touches the handler.
+            let handler = unsafe { &mut *block.handler.get() };
+            handler.enable();
+            Ok(())
         };
         let this = ptr::from_ref(self).cast_mut();
         // SAFETY: connected, and PASSIVE_LEVEL is at most any synchronize IRQL (caller).
-        let irql = unsafe { routine::synchronize(object, this, publish) };
-        if irql > Irql::DISPATCH { Ok(()) } else { Err(irql) }
+        unsafe { routine::synchronize(object, this, publish) }
     }
 
     /// The ISR: calls the handler, if the message can be one.
