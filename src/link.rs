@@ -112,8 +112,8 @@ impl<'a, H> Way<'a, H> {
     #[inline]
     #[track_caller]
     pub(crate) fn synchronize<R>(self, with_handler: impl FnOnce(&mut H) -> R) -> R {
-        let synchronize_irql = self.link().synchronize_irql;
         let irql = Irql::current();
+        let synchronize_irql = self.link().synchronize_irql;
         if irql > synchronize_irql {
             synchronized_from_above(irql, synchronize_irql);
         }

@@ -47,7 +47,7 @@ const MEMORY_RAM: u32 = 1;
 pub(crate) struct Boot {
     /// The kernel command line: what to do.
     pub(crate) command_line: &'static str,
-    /// The driver's file, if there is one.
+    /// The driver's file, or an archive of several, if there is one.
     pub(crate) module: Option<&'static [u8]>,
     /// Where the ACPI tables begin.
     pub(crate) rsdp: usize,

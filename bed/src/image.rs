@@ -1,23 +1,22 @@
 //! Drivers' files: checked, laid out in memory, relocated, and bound to the bed's exports by name.
 
+mod loaded;
+
 use alloc::alloc::{Layout, alloc_zeroed};
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt;
-use core::sync::atomic::{AtomicUsize, Ordering};
 
 use object::endian::LittleEndian as LE;
 use object::pe;
 use object::read::pe::{Import, PeFile64};
+use tar_no_std::TarArchiveRef;
 
 use crate::exports;
 use crate::memory::{self, Access, PAGE};
-use crate::sync::Lock;
 
-static BASE: AtomicUsize = AtomicUsize::new(0);
-static SIZE: AtomicUsize = AtomicUsize::new(0);
-static NAME: Lock<String> = Lock::new(String::new());
+pub(crate) use loaded::{contains, offset, place, short_name};
 
 /// A driver in memory, ready to run.
 #[derive(Debug, Clone)]
@@ -35,6 +34,20 @@ pub(crate) struct Image {
     pub(crate) entry: usize,
     /// What it imports, as "ntoskrnl.exe!Name".
     pub(crate) imports: Vec<String>,
+    file: &'static [u8],
+}
+
+impl Image {
+    /// The same driver in other memory, as it is before it runs.
+    ///
+    /// # Errors
+    ///
+    /// There is no room for another one.
+    pub(crate) fn again(&self) -> Result<Self, LoadError> {
+        let again = load(self.file)?;
+        crate::smp::flush_everywhere();
+        Ok(Self { service: self.service.clone(), ..again })
+    }
 }
 
 /// Why a file is not loaded.
@@ -48,6 +61,8 @@ pub(crate) enum LoadError {
     NotNative(u16),
     /// It imports what the bed does not have.
     Lacking(Vec<String>),
+    /// There are as many drivers as the bed takes.
+    TooMany,
 }
 
 impl fmt::Display for LoadError {
@@ -76,8 +91,14 @@ impl fmt::Display for LoadError {
                 }
                 Ok(())
             }
+            Self::TooMany => write!(f, "one driver too many: {} is the most", loaded::MOST),
         }
     }
+}
+
+/// A file's name without its extension.
+fn stem(name: &str) -> &str {
+    name.rsplit_once('.').map_or(name, |(stem, _)| stem)
 }
 
 /// A damaged image, for the reason the reader gives.
@@ -108,12 +129,33 @@ fn check_kind(file: &[u8]) -> Result<(), LoadError> {
     Ok(())
 }
 
+/// Loads what the machine was booted with: a driver, or an archive (tar) of several.
+///
+/// # Errors
+///
+/// Says what is wrong with which file.
+pub(crate) fn load_all(file: &'static [u8]) -> Result<Vec<Image>, String> {
+    const MAGIC: &[u8] = b"ustar";
+    const MAGIC_AT: usize = 257;
+    if file.get(MAGIC_AT..MAGIC_AT + MAGIC.len()) != Some(MAGIC) {
+        return load(file).map(|image| alloc::vec![image]).map_err(|why| why.to_string());
+    }
+    let archive = TarArchiveRef::new(file).map_err(|why| format!("not a tar archive: {why}"))?;
+    let all = archive.entries().map(|entry| {
+        load(entry.data()).map_err(|why| {
+            let name = entry.filename();
+            format!("{}: {why}", name.as_str().unwrap_or("a file of the archive"))
+        })
+    });
+    all.collect()
+}
+
 /// Loads a driver's file: everything except running it.
 ///
 /// # Errors
 ///
 /// Says what is wrong with the file.
-pub(crate) fn load(file: &[u8]) -> Result<Image, LoadError> {
+fn load(file: &'static [u8]) -> Result<Image, LoadError> {
     check_kind(file)?;
     let parsed = PeFile64::parse(file).map_err(damaged)?;
     let headers = parsed.nt_headers().optional_header;
@@ -154,11 +196,13 @@ pub(crate) fn load(file: &[u8]) -> Result<Image, LoadError> {
         .and_then(|table| table.name_from_pointer(table.directory().name.get(LE)).ok())
         .and_then(|name| core::str::from_utf8(name).ok())
         .map_or_else(|| String::from("driver.sys"), |name| name.replace(".dll", ".sys"));
-    NAME.lock().clone_from(&name);
-    BASE.store(base.addr(), Ordering::Relaxed);
-    SIZE.store(size, Ordering::Relaxed);
-    let service = short_name();
-    Ok(Image { name, service, base: base.addr(), size, entry: base.addr() + entry, imports })
+    let service = stem(&name).to_string();
+    let (base, entry) = (base.addr(), base.addr() + entry);
+    let image = Image { name, service, base, size, entry, imports, file };
+    if !loaded::remember(&image) {
+        return Err(LoadError::TooMany);
+    }
+    Ok(image)
 }
 
 /// Copies the first `count` bytes of `data` to an offset in the image, if both have the room.
@@ -257,40 +301,4 @@ fn protect(file: &PeFile64<'_>, base: usize, size: usize) {
 /// Forgets an unloaded driver's memory: whatever still runs in it, or reads it, ends the run.
 pub(crate) fn unmap(image: &Image) {
     memory::unmap(image.base, image.size);
-}
-
-/// Whether an address lies in the driver.
-pub(crate) fn contains(address: usize) -> bool {
-    let base = BASE.load(Ordering::Relaxed);
-    (base..base + SIZE.load(Ordering::Relaxed)).contains(&address)
-}
-
-/// Name of the loaded driver without its extension, for what it prints.
-pub(crate) fn short_name() -> String {
-    let name = NAME.lock();
-    name.rsplit_once('.').map_or_else(|| name.clone(), |(stem, _)| stem.to_string())
-}
-
-/// An address as "edu.sys+0x1234", or as the bed's own.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Place(u64);
-
-/// Tells where an address lies.
-pub(crate) const fn place(address: u64) -> Place {
-    Place(address)
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let address = self.0 as usize;
-        if contains(address) {
-            let offset = address - BASE.load(Ordering::Relaxed);
-            match NAME.try_lock() {
-                Some(name) => write!(f, "{name}+{offset:#x}"),
-                None => write!(f, "the driver+{offset:#x}"),
-            }
-        } else {
-            write!(f, "the bed's {address:#x}")
-        }
-    }
 }

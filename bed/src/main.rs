@@ -43,6 +43,8 @@ mod trace;
 mod trap;
 mod verify;
 
+use alloc::vec::Vec;
+
 /// Where `boot.s` takes the first processor, with the address of the loader's start information.
 #[unsafe(no_mangle)]
 extern "sysv64" fn first_processor(start_info: usize) -> ! {
@@ -69,11 +71,11 @@ extern "sysv64" fn first_processor(start_info: usize) -> ! {
     irql::set(0);
     time::calibrate();
     x86_64::instructions::interrupts::enable();
-    // The image's pages get their access before the other processors can cache another one.
-    let image = boot.module.map(image::load);
+    // The images' pages get their access before the other processors can cache another one.
+    let images = boot.module.map_or_else(|| Ok(Vec::new()), image::load_all);
     smp::start(&machine.processors);
     memory::unmap(0, memory::PAGE);
-    qemu::exit(command::run(boot.command_line, image))
+    qemu::exit(command::run(boot.command_line, images))
 }
 
 /// A panic of the bed itself.

@@ -15,6 +15,9 @@ pub(crate) enum Outcome {
 
 /// Ends the run.
 pub(crate) fn exit(outcome: Outcome) -> ! {
+    if outcome == Outcome::Failure {
+        crate::scenario::say_what_failed();
+    }
     crate::trace::send();
     let code: u32 = match outcome {
         Outcome::Success => 0x10,

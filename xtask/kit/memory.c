@@ -6,14 +6,22 @@
  * here they are linked into the driver, so that what a driver imports is what its source calls.
  *
  * The string instructions are fast on every x64 processor of the last ten years, and keep the compiler
- * from recognising a loop as the very function it stands in.
+ * from recognising a loop as the very function it stands in. On Arm64, where nothing is run, loops do.
  */
 typedef __SIZE_TYPE__ size_t;
 
 void *memcpy(void *restrict destination, const void *restrict source, size_t count)
 {
+#ifdef __x86_64__
     void *to = destination;
     __asm__ volatile("rep movsb" : "+D"(to), "+S"(source), "+c"(count) : : "memory");
+#else
+    char *to = destination;
+    const char *from = source;
+    while (count-- > 0) {
+        *to++ = *from++;
+    }
+#endif
     return destination;
 }
 
@@ -34,8 +42,15 @@ void *memmove(void *destination, const void *source, size_t count)
 
 void *memset(void *destination, int value, size_t count)
 {
+#ifdef __x86_64__
     void *to = destination;
     __asm__ volatile("rep stosb" : "+D"(to), "+c"(count) : "a"(value) : "memory");
+#else
+    char *to = destination;
+    while (count-- > 0) {
+        *to++ = (char)value;
+    }
+#endif
     return destination;
 }
 

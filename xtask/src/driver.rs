@@ -8,10 +8,11 @@ use anyhow::{Context, Result, bail};
 use cargo_metadata::{Artifact, Message, Metadata, MetadataCommand, Package};
 
 use crate::layout::Layout;
+use crate::processor::Processor;
 use crate::progress::Step;
 use crate::setup::Host;
 use crate::text;
-use crate::toolchain::{DRIVER_TARGET, Toolchain};
+use crate::toolchain::Toolchain;
 use crate::vendor::{MANIFEST_VARIABLE, Sources, explain_lock, short_name};
 
 /// Which of cargo's profiles is built.
@@ -49,9 +50,7 @@ pub(crate) fn build(
     folder: &Path,
     profile: Profile,
 ) -> Result<Built> {
-    let folder = fs::canonicalize(folder)
-        .or_else(|_| fs::canonicalize(layout.root().join(folder)))
-        .with_context(|| format!("there is no folder {}", folder.display()))?;
+    let folder = self::folder(layout, folder)?;
     require_driver(&host.driver, &folder)?;
     let sources = Sources::of(layout, &host.driver, &folder)?;
     let lock = text::read(&sources.lock())?;
@@ -63,7 +62,7 @@ pub(crate) fn build(
     let mut drivers = Vec::new();
     let mut changed = !fresh;
     for library in libraries(artifacts) {
-        let (driver, new) = place(layout, &library)?;
+        let (driver, new) = place(layout, host.processor, &library)?;
         changed |= new;
         drivers.push(driver);
     }
@@ -75,6 +74,13 @@ pub(crate) fn build(
     }
     step.done(if changed { "built" } else { "up to date" });
     Ok(Built { drivers, fresh })
+}
+
+/// The folder as a whole path; one that is relative may be so to the repository.
+pub(crate) fn folder(layout: &Layout, folder: &Path) -> Result<PathBuf> {
+    fs::canonicalize(folder)
+        .or_else(|_| fs::canonicalize(layout.root().join(folder)))
+        .with_context(|| format!("there is no folder {}", folder.display()))
 }
 
 /// Fails if no crate in `folder` is a driver, before anything is fetched or compiled for it.
@@ -136,7 +142,7 @@ fn cargo_build(
         Profile::Dev => {}
     }
     // The memory functions come from the kit in both cases, so that both are one case.
-    command.args(host.driver.target_arguments(DRIVER_TARGET, ""));
+    command.args(host.driver.target_arguments(host.processor.target(), ""));
     Ok(command)
 }
 
@@ -153,8 +159,11 @@ pub(crate) fn cargo(
         flags.extend(["-C".to_owned(), "target-feature=+crt-static".to_owned()]);
     }
     flags.extend(["-C".to_owned(), format!("link-arg={}", host.kit.memory_library().display())]);
-    let clang_arguments =
-        format!("-fgnuc-version=12 -resource-dir '{}'", host.llvm.resource_folder()?.display());
+    // The checksum in the header. Microsoft's linker writes it whenever the subsystem is native.
+    flags.extend(["-C".to_owned(), "link-arg=/RELEASE".to_owned()]);
+    let resources = host.llvm.resource_folder()?;
+    let clang_arguments = format!("-fgnuc-version=12 -resource-dir '{}'", resources.display());
+    let target = host.processor.target_in_a_variable();
     let mut command = host.driver.cargo();
     command
         .current_dir(folder)
@@ -163,11 +172,19 @@ pub(crate) fn cargo(
         .env("CARGO_TERM_PROGRESS_WHEN", "always")
         .env("CARGO_TERM_PROGRESS_WIDTH", "100")
         .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"))
-        .env("CARGO_TARGET_X86_64_PC_WINDOWS_MSVC_LINKER", host.llvm.linker())
+        .env(format!("CARGO_TARGET_{}_LINKER", target.to_uppercase()), host.llvm.linker())
+        // For resources: embed-resource compiles them, and has their macros expanded before that.
+        .env(format!("RC_{target}"), host.llvm.resource_compiler())
+        .env(format!("CC_{target}"), host.llvm.clang())
         .env("WDKContentRoot", host.kit.root())
         .env("LIBCLANG_PATH", host.llvm.library_folder())
-        .env("BINDGEN_EXTRA_CLANG_ARGS", clang_arguments)
+        .env("BINDGEN_EXTRA_CLANG_ARGS", &clang_arguments)
         .env(MANIFEST_VARIABLE, &sources.manifest);
+    if let Some(arguments) = host.kit.clang_arguments() {
+        // In a variable of the target's own: of the other the build of bindgen itself depends, for every target.
+        let variable = format!("BINDGEN_EXTRA_CLANG_ARGS_{target}");
+        command.env(variable, format!("{clang_arguments} {arguments}"));
+    }
     Ok(command)
 }
 
@@ -181,7 +198,9 @@ fn target_folder(layout: &Layout, sources: &Sources) -> PathBuf {
 /// The flags that the crate's own configuration asks for. Given to cargo with the kit's, because flags in
 /// the environment replace those in files.
 fn own_rustflags(host: &Host, sources: &Sources, folder: &Path) -> Result<Vec<String>> {
-    for key in [format!("target.{DRIVER_TARGET}.rustflags"), "build.rustflags".to_owned()] {
+    for key in
+        [format!("target.{}.rustflags", host.processor.target()), "build.rustflags".to_owned()]
+    {
         let output = host
             .driver
             .cargo()
@@ -231,9 +250,13 @@ fn libraries(artifacts: Vec<Artifact>) -> impl Iterator<Item = PathBuf> {
 }
 
 /// Puts a library where finished drivers are, under the name of a driver; says whether it is a new one.
-fn place(layout: &Layout, library: &Path) -> Result<(PathBuf, bool)> {
+fn place(layout: &Layout, processor: Processor, library: &Path) -> Result<(PathBuf, bool)> {
     let stem = library.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    let folder = layout.drivers().join(&stem);
+    let drivers = match processor {
+        Processor::X64 => layout.drivers(),
+        Processor::Arm64 => layout.drivers().join(processor.machine()),
+    };
+    let folder = drivers.join(&stem);
     let driver = folder.join(format!("{stem}.sys"));
     let content =
         fs::read(library).with_context(|| format!("cannot read {}", library.display()))?;

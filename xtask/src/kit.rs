@@ -4,7 +4,7 @@
 //! Include/VERSION/km       mingw-w64's DDK headers, with ntifs.h wrapped by the kit's own
 //! Include/VERSION/km/crt   empty stand-ins for headers with the host compiler's intrinsics
 //! Include/VERSION/shared   mingw-w64's include folder
-//! Lib/VERSION/km/x64       import libraries made from lists of names
+//! Lib/VERSION/km/x64       import libraries made from lists of names, and the same for ARM64
 //! ```
 
 use std::fs;
@@ -17,6 +17,7 @@ use anyhow::{Context, Result};
 
 use crate::llvm::Llvm;
 use crate::packages::MINGW_HEADERS;
+use crate::processor::Processor;
 use crate::progress::Step;
 use crate::text;
 
@@ -24,7 +25,9 @@ use crate::text;
 const VERSION: &str = "10.0.22621.0";
 
 /// The kit's own headers, which lie over those of mingw-w64.
-const HEADERS: [(&str, &str); 2] = [
+const HEADERS: [(&str, &str); 4] = [
+    ("arm64.h", include_str!("../kit/arm64.h")),
+    ("armddk.h", include_str!("../kit/armddk.h")),
     ("ntifs.h", include_str!("../kit/ntifs.h")),
     ("supplement.h", include_str!("../kit/supplement.h")),
 ];
@@ -46,16 +49,25 @@ const STATIC_LIBRARIES: [(&str, &str); 2] = [
     ("memory", include_str!("../kit/memory.c")),
 ];
 
+/// One more for Arm64, where the WDK has helpers of the C compiler that Rust's has no use for.
+const ARM64_LIBRARY: (&str, &str) = ("arm64rt", include_str!("../kit/overflow.c"));
+
 /// The kit, laid out.
 #[derive(Debug, Clone)]
 pub(crate) struct Kit {
     root: PathBuf,
+    processor: Processor,
 }
 
 impl Kit {
-    /// Lays out what is not there yet, under `root`.
-    pub(crate) fn lay_out(root: &Path, logs: &Path, llvm: &Llvm) -> Result<Self> {
-        let kit = Self { root: root.join("wdk") };
+    /// Lays out what is not there yet, under `root`, with the libraries for a processor.
+    pub(crate) fn lay_out(
+        root: &Path,
+        logs: &Path,
+        llvm: &Llvm,
+        processor: Processor,
+    ) -> Result<Self> {
+        let kit = Self { root: root.join("wdk"), processor };
         let mut step = Step::begin(logs, "laying out the kit");
         let headers = kit.lay_out_headers()?;
         let libraries = kit.lay_out_libraries(&mut step, llvm)?;
@@ -93,7 +105,15 @@ impl Kit {
     }
 
     fn libraries(&self) -> PathBuf {
-        self.root.join("Lib").join(VERSION).join("km").join("x64")
+        self.root.join("Lib").join(VERSION).join("km").join(self.processor.library_folder())
+    }
+
+    /// What else clang needs to be told to read the headers for the processor.
+    pub(crate) const fn clang_arguments(&self) -> Option<&'static str> {
+        match self.processor {
+            Processor::X64 => None,
+            Processor::Arm64 => Some("-include arm64.h"),
+        }
     }
 
     fn lay_out_headers(&self) -> Result<bool> {
@@ -134,14 +154,15 @@ impl Kit {
             if written || !library.is_file() {
                 step.run(
                     Command::new(llvm.librarian())
-                        .arg("/machine:x64")
+                        .arg(format!("/machine:{}", self.processor.machine()))
                         .arg(format!("/def:{}", definition.display()))
                         .arg(format!("/out:{}", library.display())),
                 )?;
                 changed = true;
             }
         }
-        for (name, source) in STATIC_LIBRARIES {
+        let own = (self.processor == Processor::Arm64).then_some(ARM64_LIBRARY);
+        for (name, source) in STATIC_LIBRARIES.into_iter().chain(own) {
             let source_file = folder.join(format!("{name}.c"));
             let object = folder.join(format!("{name}.obj"));
             let library = folder.join(format!("{name}.lib"));
@@ -149,8 +170,14 @@ impl Kit {
             if written || !library.is_file() {
                 step.run(
                     Command::new(llvm.clang())
-                        .args(["--target=x86_64-pc-windows-msvc", "-O2", "-ffreestanding"])
-                        .args(["-fno-builtin", "-mno-sse", "-c"])
+                        .arg(format!("--target={}", self.processor.target()))
+                        .args([
+                            "-O2",
+                            "-ffreestanding",
+                            "-fno-builtin",
+                            "-mgeneral-regs-only",
+                            "-c",
+                        ])
                         .arg(&source_file)
                         .arg("-o")
                         .arg(&object),

@@ -35,6 +35,11 @@ impl Layout {
         self.target().join("drivers")
     }
 
+    /// Driver packages, a folder each.
+    pub(crate) fn packages(&self) -> PathBuf {
+        self.target().join("package")
+    }
+
     /// Full output of the steps that show one line only.
     pub(crate) fn logs(&self) -> PathBuf {
         self.target().join("logs")

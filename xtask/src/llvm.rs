@@ -50,7 +50,13 @@ impl Llvm {
 
     /// The first thing that this version has not got.
     fn lacks(&self) -> Option<PathBuf> {
-        let tools = [self.linker(), self.librarian(), self.clang()];
+        let tools = [
+            self.linker(),
+            self.librarian(),
+            self.clang(),
+            self.resource_compiler(),
+            self.symbol_reader(),
+        ];
         tools.into_iter().find(|tool| !tool.is_file()).or_else(|| {
             let library = self.library_folder();
             let present = fs::read_dir(&library).is_ok_and(|entries| {
@@ -85,6 +91,16 @@ impl Llvm {
     /// `clang`.
     pub(crate) fn clang(&self) -> PathBuf {
         self.tool("clang")
+    }
+
+    /// `llvm-rc`.
+    pub(crate) fn resource_compiler(&self) -> PathBuf {
+        self.tool("llvm-rc")
+    }
+
+    /// `llvm-pdbutil`.
+    pub(crate) fn symbol_reader(&self) -> PathBuf {
+        self.tool("llvm-pdbutil")
     }
 
     /// The folder of libclang, for `LIBCLANG_PATH`.

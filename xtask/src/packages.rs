@@ -36,6 +36,30 @@ pub(crate) fn install_compiler(logs: &Path) -> Result<()> {
     install(logs, &missing.iter().map(|&name| name.to_owned()).collect::<Vec<_>>())
 }
 
+/// Installs what signs a driver and makes the certificate for it, if it is not there.
+///
+/// # Errors
+///
+/// As for [`install_missing`].
+pub(crate) fn install_signing(logs: &Path) -> Result<()> {
+    let missing = ["osslsigncode", "openssl"]
+        .into_iter()
+        .filter(|name| !Path::new("/usr/bin").join(name).is_file())
+        .map(str::to_owned);
+    install(logs, &missing.collect::<Vec<_>>())
+}
+
+/// Installs the linker of programs for Windows, and what they are linked with, if it is not there.
+///
+/// # Errors
+///
+/// As for [`install_missing`].
+pub(crate) fn install_program_linker(logs: &Path) -> Result<()> {
+    let there = Path::new("/usr/bin/x86_64-w64-mingw32-gcc").is_file();
+    let missing = (!there).then(|| "gcc-mingw-w64-x86-64-win32".to_owned());
+    install(logs, missing.as_slice())
+}
+
 fn install(logs: &Path, missing: &[String]) -> Result<()> {
     if missing.is_empty() {
         return Ok(());

@@ -13,6 +13,7 @@ use clap::{Args, ValueEnum};
 
 use wdm_interrupt_model::trace::Trace;
 
+use crate::archive::Archive;
 use crate::packages::QEMU;
 use crate::trace::Channel;
 
@@ -67,12 +68,18 @@ pub(crate) struct Machine {
     /// Has threaded DPCs run as the others, at `DISPATCH_LEVEL`.
     #[arg(long)]
     pub(crate) no_dpc_threads: bool,
-    /// What the bed does with the driver: `run`, `demo`, `messages`, or `test NAME`.
+    /// What the bed does with the driver: `run`, `failures`, `devfund`, `demo`, `messages`, or `test NAME`.
     #[arg(long, default_value = "run")]
     pub(crate) play: String,
     /// After how many seconds the machine is stopped.
     #[arg(long, default_value_t = 120)]
     pub(crate) seconds: u64,
+    /// Another driver that is loaded beside the first, for what takes two; may be given several times.
+    #[arg(long = "with", value_name = "DRIVER")]
+    pub(crate) others: Vec<PathBuf>,
+    /// Counts time in instructions, `-icount shift=0,sleep=off`: one tick of the time stamp counter is one.
+    #[arg(long)]
+    pub(crate) icount: bool,
     /// The name of the service that the driver is started as, if not its own.
     #[arg(long)]
     pub(crate) service: Option<String>,
@@ -97,6 +104,8 @@ impl Machine {
             no_dpc_threads: false,
             play: "run".to_owned(),
             seconds: 120,
+            others: Vec::new(),
+            icount: false,
             service: None,
             trace: None,
         }
@@ -109,6 +118,15 @@ impl Machine {
         let threads = if self.no_dpc_threads { " threaded-dpcs=off" } else { "" };
         let words = messages.unwrap_or_default() + &service.unwrap_or_default();
         format!("{} interrupt={}{words}{threads}", self.play, self.interrupt)
+    }
+
+    /// By which clock the processors run: each in a thread, or in turns, counted.
+    const fn clock_arguments(&self) -> &'static [&'static str] {
+        if self.icount {
+            &["-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off"]
+        } else {
+            &["-accel", "tcg,thread=multi"]
+        }
     }
 
     /// The devices with a slot each.
@@ -223,13 +241,20 @@ pub(crate) fn boot(
     command: &str,
     mut seen: impl FnMut(&Printed),
 ) -> Result<Boot> {
-    for file in [bed, driver] {
+    let others = machine.others.iter().map(PathBuf::as_path);
+    for file in [bed, driver].into_iter().chain(others.clone()) {
         if !file.is_file() {
             bail!("there is no file {}", file.display());
         }
     }
+    let archive = if machine.others.is_empty() {
+        None
+    } else {
+        Some(Archive::of(std::iter::once(driver).chain(others))?)
+    };
     let mut qemu = Command::new(QEMU);
-    qemu.args(["-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "max", "-m", "256"])
+    qemu.args(["-machine", "q35", "-cpu", "max", "-m", "256"])
+        .args(machine.clock_arguments())
         .args(["-nodefaults", "-display", "none", "-no-reboot", "-serial", "stdio"])
         .args(["-smp", &machine.smp.to_string()])
         .args(["-device", "isa-debug-exit,iobase=0xf4,iosize=0x04"])
@@ -237,7 +262,7 @@ pub(crate) fn boot(
         .arg("-kernel")
         .arg(bed)
         .arg("-initrd")
-        .arg(driver);
+        .arg(archive.as_ref().map_or(driver, Archive::path));
     qemu.args(machine.device_arguments()?);
     let channel = machine.trace.as_ref().map(|_| Channel::open()).transpose()?;
     if let Some(channel) = &channel {

@@ -8,17 +8,35 @@ use crate::kit::Kit;
 use crate::layout::Layout;
 use crate::llvm::Llvm;
 use crate::packages;
-use crate::toolchain::{BED_TARGET, DRIVER_TARGET, Toolchain};
+use crate::processor::Processor;
+use crate::toolchain::{BED_TARGET, Toolchain};
 
 /// What the other steps stand on.
 #[derive(Debug, Clone)]
 pub(crate) struct Host {
     pub(crate) llvm: Llvm,
     pub(crate) kit: Kit,
+    /// What drivers are built for.
+    pub(crate) processor: Processor,
     /// The compiler for drivers.
     pub(crate) driver: Toolchain,
     /// The compiler for the bed.
     pub(crate) bed: Toolchain,
+}
+
+impl Host {
+    /// The same for drivers of another processor: with its libraries, and a compiler for it.
+    pub(crate) fn for_processor(self, layout: &Layout, processor: Processor) -> Result<Self> {
+        if self.processor == processor {
+            return Ok(self);
+        }
+        let kit = Kit::lay_out(&layout.kit(), &layout.logs(), &self.llvm, processor)?;
+        let driver = Toolchain::for_target(processor.target()).or_else(|_| {
+            packages::install_compiler(&layout.logs())?;
+            Toolchain::for_target(processor.target())
+        })?;
+        Ok(Self { kit, processor, driver, ..self })
+    }
 }
 
 impl fmt::Display for Host {
@@ -43,11 +61,13 @@ pub(crate) fn run(layout: &Layout) -> Result<Host> {
     let Some(llvm) = Llvm::newest() else {
         bail!("LLVM's packages are installed, and still no complete LLVM is in /usr/lib/llvm-*");
     };
-    let kit = Kit::lay_out(&layout.kit(), &layout.logs(), &llvm)?;
+    let processor = Processor::default();
+    let kit = Kit::lay_out(&layout.kit(), &layout.logs(), &llvm, processor)?;
     Ok(Host {
         llvm,
         kit,
-        driver: Toolchain::for_target(DRIVER_TARGET)?,
+        processor,
+        driver: Toolchain::for_target(processor.target())?,
         bed: Toolchain::for_target(BED_TARGET)?,
     })
 }

@@ -70,6 +70,14 @@ impl Toolchain {
         }
     }
 
+    /// `rustc`.
+    pub(crate) fn rustc(&self) -> PathBuf {
+        match self {
+            Self::Rustup { sysroot } => sysroot.join("bin").join("rustc"),
+            Self::Debian => DEBIAN_RUSTC.into(),
+        }
+    }
+
     /// `cargo`, with nothing of the cargo that runs this program in its environment.
     pub(crate) fn cargo(&self) -> Command {
         let (cargo, rustc, rustdoc) = match self {

@@ -14,14 +14,15 @@ use crate::text;
 
 /// As in a release build of the WDK, without what is there to find mistakes at run time: the optimised code
 /// of the driver and nothing else. What can be done across its files when linking is done.
-const COMPILER_FLAGS: [&str; 9] = [
+pub(crate) const COMPILER_FLAGS: [&str; 9] = [
     "--target=x86_64-pc-windows-msvc",
     "-std=c17",
     "-O2",
     "-flto",
     "-ffreestanding",
-    "-mno-implicit-float",
     "-fno-stack-protector",
+    // What the kernel unwinds stacks by: every driver for x64 has these tables.
+    "-fasynchronous-unwind-tables",
     "-fms-extensions",
     // The kit's headers are made for that compiler.
     "-fgnuc-version=12",
@@ -30,8 +31,16 @@ const COMPILER_FLAGS: [&str; 9] = [
 /// All warnings, save that of a header of the compiler's, which says that it is out of date.
 const WARNINGS: [&str; 4] = ["-Wall", "-Wextra", "-Werror", "-Wno-#warnings"];
 
-const LINKER_FLAGS: [&str; 6] =
-    ["/driver", "/subsystem:native", "/entry:DriverEntry", "/nodefaultlib", "/opt:ref", "/opt:icf"];
+/// As for a driver in Rust, symbols in a file of their own included.
+pub(crate) const LINKER_FLAGS: [&str; 7] = [
+    "/driver",
+    "/subsystem:native",
+    "/entry:DriverEntry",
+    "/nodefaultlib",
+    "/debug",
+    "/opt:ref",
+    "/opt:icf",
+];
 
 /// Builds the twin of this name.
 pub(crate) fn build(layout: &Layout, host: &Host, name: &str) -> Result<PathBuf> {
@@ -51,6 +60,7 @@ pub(crate) fn build(layout: &Layout, host: &Host, name: &str) -> Result<PathBuf>
         Command::new(host.llvm.linker())
             .args(LINKER_FLAGS)
             .arg(format!("/out:{}", driver.display()))
+            .arg(format!("/map:{}", driver.with_extension("map").display()))
             .args(&objects)
             .arg(host.kit.library("ntoskrnl"))
             .arg(host.kit.library("hal"))

@@ -9,11 +9,16 @@ use crate::io::text;
 use crate::{image, irql, processor, scenario};
 
 super::exports! {
-    fn vDbgPrintEx(_component: u32, _level: u32, format: *const u8, arguments: *const u64) -> i32 {
-        // SAFETY: the driver's promise: a format and the arguments that it asks for.
-        let text = unsafe { format_text(format, arguments) };
-        print(&text);
-        0
+    /// The format and its arguments are the third and the fourth.
+    #[unsafe(naked)]
+    fn vDbgPrintEx() {
+        core::arch::naked_asm!(
+            "mov rcx, r8",
+            "mov rdx, r9",
+            "mov r8, [rsp]",
+            "jmp {print}",
+            print = sym print_arguments,
+        )
     }
 
     /// Spills its arguments where the caller left room for four of them, next to the others.
@@ -26,6 +31,7 @@ super::exports! {
             "mov [rsp + 32], r9",
             "mov rcx, [rsp + 8]",
             "lea rdx, [rsp + 16]",
+            "mov r8, [rsp]",
             "sub rsp, 40",
             "call {print}",
             "add rsp, 40",
@@ -41,6 +47,7 @@ super::exports! {
             "mov [rsp + 32], r9",
             "mov rcx, r8",
             "lea rdx, [rsp + 32]",
+            "mov r8, [rsp]",
             "sub rsp, 40",
             "call {print}",
             "add rsp, 40",
@@ -67,21 +74,25 @@ super::exports! {
     }
 }
 
-unsafe extern "win64" fn print_arguments(format: *const u8, arguments: *const u64) -> i32 {
+/// Prints what the driver wants that the call returns to.
+unsafe extern "win64" fn print_arguments(
+    format: *const u8,
+    arguments: *const u64,
+    caller: usize,
+) -> i32 {
     // SAFETY: the driver's promise: a format and the arguments that it asks for.
     let text = unsafe { format_text(format, arguments) };
-    print(&text);
+    print(&text, &image::short_name(caller));
     0
 }
 
-fn print(text: &str) {
+fn print(text: &str, name: &str) {
     if scenario::printed(text) {
         return;
     }
-    let name = image::short_name();
     for line in text.trim_end_matches(['\n', '\r']).lines() {
         // Drivers often name themselves already.
-        match line.strip_prefix(name.as_str()).and_then(|rest| rest.strip_prefix(": ")) {
+        match line.strip_prefix(name).and_then(|rest| rest.strip_prefix(": ")) {
             Some(rest) => crate::say!("{name}: {rest}"),
             None => crate::say!("{name}: {line}"),
         }

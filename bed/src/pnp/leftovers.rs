@@ -32,9 +32,19 @@ pub(crate) fn find(driver: &Driver) -> Vec<String> {
     found
 }
 
+/// The call in which it is noticed.
+const CALL: &str = "the driver's unload";
+
+/// Ends the run if a device object of the driver's is left.
+pub(crate) fn require_no_devices(driver: &Driver) {
+    let left = device::count(driver.object());
+    if left > 0 {
+        broken(Rule::LeftBehind, CALL, format_args!("{left} device objects"));
+    }
+}
+
 /// Ends the run if anything is left.
 pub(crate) fn require_nothing(driver: &Driver) {
-    const CALL: &str = "the driver's unload";
     let found = find(driver);
     // What is the executive's alone it reports itself, with the bug check that Windows has for pool.
     if found.len() == 1 {

@@ -11,6 +11,7 @@ pub(crate) use bus::be_slow as bus_is_slow;
 
 use alloc::boxed::Box;
 use alloc::format;
+use core::sync::atomic::{AtomicUsize, Ordering};
 
 use wdm_interrupt_model::nt::{DRIVER_INITIALIZE, NTSTATUS, PDRIVER_OBJECT};
 
@@ -26,6 +27,9 @@ pub(crate) struct Driver {
     image: Image,
     object: PDRIVER_OBJECT,
 }
+
+/// How many drivers were started and are not unloaded.
+static STARTED: AtomicUsize = AtomicUsize::new(0);
 
 // SAFETY: the driver object is only changed by the driver itself, and read.
 unsafe impl Send for Driver {}
@@ -60,7 +64,13 @@ impl Driver {
         if status < 0 {
             return Err(status);
         }
+        STARTED.fetch_add(1, Ordering::Relaxed);
         Ok(Self { image, object })
+    }
+
+    /// What it was started from.
+    pub(crate) const fn image(&self) -> &Image {
+        &self.image
     }
 
     /// Its driver object.
@@ -77,6 +87,9 @@ impl Driver {
     }
 
     /// Calls the unload routine and takes the image away: whatever still runs in it ends the run.
+    ///
+    /// While another driver is there, only device objects can be told whose they are. The last one leaves
+    /// nothing, of whatever kind.
     pub(crate) fn unload(self) {
         // SAFETY: driver objects stay for ever.
         let routine = unsafe { (*self.object).DriverUnload };
@@ -84,7 +97,11 @@ impl Driver {
             // SAFETY: PASSIVE_LEVEL, and the driver has no devices: what the routine is promised.
             unsafe { routine(self.object) };
         }
-        leftovers::require_nothing(&self);
+        if STARTED.fetch_sub(1, Ordering::Relaxed) == 1 {
+            leftovers::require_nothing(&self);
+        } else {
+            leftovers::require_no_devices(&self);
+        }
         image::unmap(&self.image);
     }
 }

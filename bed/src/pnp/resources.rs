@@ -22,6 +22,8 @@ pub(crate) enum Kind {
     Line,
     /// A line that is served at `PASSIVE_LEVEL`.
     PassiveLine,
+    /// As many messages as asked for, whether the device has them or not: it sends none of them.
+    Imagined,
     /// None at all.
     Nothing,
 }
@@ -47,7 +49,7 @@ impl Choice {
         match self.kind {
             Kind::Line | Kind::PassiveLine => true,
             Kind::Message => self.messages == 0,
-            Kind::Nothing => false,
+            Kind::Imagined | Kind::Nothing => false,
         }
     }
 }
@@ -100,10 +102,13 @@ impl Resources {
         let memory = function.memory.clone();
         let interrupts = match choice.kind {
             Kind::Nothing => Vec::new(),
+            Kind::Imagined => imagined(choice),
             _ if choice.is_line() => line(node, choice)?,
             _ => messages(node, choice)?,
         };
-        let block = function.messages_are_a_block() && !choice.is_line();
+        let block = function.messages_are_a_block()
+            && !matches!(choice.kind, Kind::Imagined)
+            && !choice.is_line();
         Some(Self { memory, interrupts, block })
     }
 
@@ -170,6 +175,19 @@ fn messages(node: &Arc<Node>, choice: Choice) -> Option<Vec<Interrupt>> {
         Interrupt { assigned, processor }
     });
     Some(interrupts.collect())
+}
+
+/// Messages that no device sends: beyond the processor's vectors, of the IRQLs of devices in turn.
+fn imagined(choice: Choice) -> Vec<Interrupt> {
+    let numbers = (1_u32..)
+        .flat_map(|block| (0x30..=0xcf).step_by(0x10).map(move |low: u32| block << 8 | low));
+    let interrupt = |vector: u32| {
+        let (address, data) = routes::message(vector, choice.processor);
+        let (irql, affinity) = ((vector >> 4) as u8 & 0xf, 1 << choice.processor);
+        let assigned = Assigned::Message { vector, irql, address, data, affinity, group: 0 };
+        Interrupt { assigned, processor: choice.processor }
+    };
+    numbers.take(choice.messages).map(interrupt).collect()
 }
 
 /// `CmResourceShareDeviceExclusive` and `CmResourceShareShared`.

@@ -1,5 +1,8 @@
-//! The bench: counts a driver's instructions in its service routine, in its deferred routine, and between
-//! markers that it prints, `bench: begin NAME` and `bench: end`. On a machine with one processor.
+//! The bench: what a driver's service routine costs, its deferred routine, and what lies between markers that it
+//! prints, `bench: begin NAME` and `bench: end`. On a machine with one processor.
+
+mod rate;
+mod scale;
 
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -14,7 +17,7 @@ use crate::image::Image;
 use crate::io::interface;
 use crate::kernel::EXECUTIVE;
 use crate::pnp::resources::Choice;
-use crate::stepping::{self, Count};
+use crate::stepping::{self, Cost, Count};
 use crate::sync::Lock;
 use crate::{apic, hal, processor, smp};
 
@@ -29,7 +32,7 @@ const REGIONS: usize = 64;
 
 /// Whether service routines and deferred routines are counted.
 static WATCHING: AtomicBool = AtomicBool::new(false);
-static COUNTED: Lock<Vec<(Region, Count)>> = Lock::new(Vec::new());
+static COUNTED: Lock<Vec<(Region, Cost)>> = Lock::new(Vec::new());
 /// The name of the region that a marker began.
 static MARKED: Lock<Option<String>> = Lock::new(None);
 
@@ -66,56 +69,117 @@ pub(crate) fn observe(event: &Event) {
             stepping::begin();
         }
         Event::IsrLeft { claimed, .. } => {
-            let count = stepping::end();
+            let cost = stepping::end();
             let message = BY_MESSAGE.load(Ordering::Relaxed);
-            COUNTED.lock().push((Region::Isr { message, claimed }, count));
+            keep(Region::Isr { message, claimed }, cost);
         }
         Event::DpcEntered { .. } => stepping::begin(),
         Event::DpcLeft { .. } => {
-            let count = stepping::end();
-            COUNTED.lock().push((Region::Deferred, count));
+            let cost = stepping::end();
+            keep(Region::Deferred, cost);
         }
         _ => {}
     }
 }
 
-/// The driver prints a line. Whether it was a marker.
+/// Keeps what a region came to, at a high IRQL: without allocating.
+fn keep(region: Region, cost: Cost) {
+    let mut counted = COUNTED.lock();
+    if counted.len() < REGIONS {
+        counted.push((region, cost));
+    }
+}
+
+/// The driver prints a line. Whether it was a marker: of a region, `pool NAME` for the bytes that it has of pool now, or
+/// `bytes NAME: COUNT` for what it knows itself.
 pub(crate) fn printed(line: &str) -> bool {
     let Some(marker) = line.trim_end().strip_prefix("bench: ") else {
         return false;
     };
-    if let Some(name) = marker.strip_prefix("begin ") {
+    if let Some(name) = marker.strip_prefix("pool ") {
+        let bytes: u64 = EXECUTIVE.pool_by_tag().iter().map(|one| one.bytes() as u64).sum();
+        crate::say!("bytes {name}: {bytes}");
+    } else if let Some(stated) = marker.strip_prefix("bytes ") {
+        crate::say!("bytes {stated}");
+    } else if let Some(name) = marker.strip_prefix("begin ") {
         *MARKED.lock() = Some(name.to_string());
         stepping::begin();
     } else {
-        let count = stepping::end();
+        let cost = stepping::end();
         let name = MARKED.lock().take();
         if let Some(name) = name {
-            report(&name, count);
+            report(&name, cost);
+            if let Cost::Steps(count) = cost {
+                list(&name, count);
+            }
         }
     }
     true
 }
 
-fn report(name: &str, count: Count) {
-    let Count { own, others, stack } = count;
-    crate::say!(
-        "counted {name}: {own} instructions, {others} of the kernel's, {stack} bytes of stack"
-    );
+/// Says what a region came to.
+fn report(name: &str, cost: Cost) {
+    match cost {
+        Cost::Steps(Count { own, others, stack, .. }) => crate::say!(
+            "counted {name}: {own} instructions, {others} of the kernel's, {stack} bytes of stack"
+        ),
+        Cost::Ticks(ticks) => crate::say!("timed {name}: {ticks} ticks"),
+    }
 }
 
-/// Counts what a driver for edu does: `edu.sys`, or one that marks regions at START.
-pub(crate) fn play(image: Image, choice: Choice) -> Outcome {
-    require!(processor::count() == 1, "instructions are counted on one processor, so -smp 1");
+/// Says which the driver's instructions were, by their offsets in the image.
+fn list(name: &str, count: Count) {
+    let offsets: Vec<String> = stepping::steps(count).map(|offset| format!("{offset:x}")).collect();
+    crate::say!("steps {name}: {}", offsets.join(" "));
+}
+
+/// What is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Measure {
+    /// The instructions of regions, one by one.
+    Steps,
+    /// The ticks of the time stamp counter in the same regions.
+    Ticks,
+    /// How many interrupts there are in a second.
+    Rate,
+    /// The instructions of regions, of a device that has more messages than any of QEMU's.
+    Scale,
+}
+
+impl Measure {
+    fn named(name: Option<&str>) -> Outcome<Self> {
+        match name {
+            None | Some("steps") => Ok(Self::Steps),
+            Some("ticks") => Ok(Self::Ticks),
+            Some("rate") => Ok(Self::Rate),
+            Some("scale") => Ok(Self::Scale),
+            Some(name) => Err(format!("{name:?} is nothing that is measured")),
+        }
+    }
+}
+
+/// Measures what a driver for edu does: `edu.sys`, or one that marks regions at START. `measure` is `steps`, unless
+/// it is `ticks`, `rate` or `scale`.
+pub(crate) fn play(image: Image, choice: Choice, measure: Option<&str>) -> Outcome {
+    let measure = Measure::named(measure)?;
+    require!(processor::count() == 1, "this is measured on one processor, so -smp 1");
+    if measure == Measure::Ticks {
+        stepping::by_ticks();
+    }
     COUNTED.lock().reserve(REGIONS);
     let driver = load(image)?;
     let edu = Edu::add(&driver, 0)?;
-    let status = edu.node.start(Choice { processor: 0, ..choice }, |_| ());
+    let choice = Choice { processor: 0, ..choice };
+    let mut interrupts = Vec::new();
+    let status = edu.node.start(choice, |resources| interrupts.clone_from(&resources.interrupts));
     require!(status >= 0, "START returned {status:#x}");
     memory_in_use(&edu);
-    // A driver that nobody can open has marked at START what is to be counted.
-    if !interface::enabled(edu.node.pdo()).is_empty() {
-        count_interrupts(&edu)?;
+    match measure {
+        Measure::Rate => rate::measure(&edu)?,
+        Measure::Scale => scale::measure(&interrupts)?,
+        // A driver that nobody can open has marked at START what is to be counted.
+        Measure::Steps | Measure::Ticks if interface::enabled(edu.node.pdo()).is_empty() => {}
+        Measure::Steps | Measure::Ticks => count_interrupts(&edu)?,
     }
     finish(driver, &edu)
 }
@@ -131,28 +195,38 @@ fn memory_in_use(edu: &Edu) {
     }
 }
 
+/// Says what was kept. Each time a thing is done its own instructions must be the same.
+fn report_kept() -> Outcome {
+    // The caches and the branch predictors are not counted, so nothing may differ.
+    let own = |cost: &Cost| match cost {
+        Cost::Steps(count) => Some(count.own),
+        Cost::Ticks(_) => None,
+    };
+    let counted = core::mem::take(&mut *COUNTED.lock());
+    for (region, cost) in &counted {
+        let other = counted.iter().find(|(other, _)| other == region);
+        let first = other.map_or(cost, |(_, first)| first);
+        require!(
+            own(cost) == own(first),
+            "{} cost {:?} instructions, and then {:?}",
+            region.name(),
+            own(first),
+            own(cost)
+        );
+        report(region.name(), *cost);
+        if let (Cost::Steps(count), true) = (cost, core::ptr::eq(cost, first)) {
+            list(region.name(), *count);
+        }
+    }
+    Ok(())
+}
+
 fn count_interrupts(edu: &Edu) -> Outcome {
     let handle = edu.open()?;
     for _ in 0..ROUNDS {
         one_of_each(edu, &handle)?;
     }
-    let counted = core::mem::take(&mut *COUNTED.lock());
-    let mut regions: Vec<Region> = Vec::new();
-    for (region, count) in &counted {
-        if regions.contains(region) {
-            continue;
-        }
-        regions.push(*region);
-        let same = counted.iter().filter(|(other, _)| other == region);
-        // The caches and the branch predictors are not counted, so nothing may differ.
-        let own: Vec<u64> = same.map(|(_, count)| count.own).collect();
-        require!(
-            own.iter().all(|one| *one == count.own),
-            "{} cost {own:?} instructions",
-            region.name()
-        );
-        report(region.name(), *count);
-    }
+    report_kept()?;
     handle.0.close();
     Ok(())
 }

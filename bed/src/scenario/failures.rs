@@ -5,10 +5,12 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::sync::atomic::{AtomicBool, Ordering};
 
 use wdm_interrupt_model::executive::{FallibleCall, Fault};
 use wdm_interrupt_model::nt::{
-    NTSTATUS, STATUS_BUFFER_OVERFLOW, STATUS_INSUFFICIENT_RESOURCES, STATUS_NOT_SUPPORTED,
+    DISPATCH_LEVEL, NTSTATUS, STATUS_BUFFER_OVERFLOW, STATUS_INSUFFICIENT_RESOURCES,
+    STATUS_NOT_SUPPORTED,
 };
 
 use super::edu::{Outcome, load, require};
@@ -18,7 +20,7 @@ use crate::kernel::EXECUTIVE;
 use crate::pnp::node::Node;
 use crate::pnp::resources::Choice;
 use crate::pnp::{Driver, leftovers};
-use crate::{exports, pci};
+use crate::{exports, irql, pci};
 
 /// What calls fail with: a lack of memory, another error, and a warning, which is no success either.
 const STATUSES: [NTSTATUS; 3] =
@@ -34,6 +36,20 @@ const OF_A_CONNECT: [Fault; 4] = [
 
 /// The call that connects an interrupt.
 const CONNECT: &str = "IoConnectInterruptEx";
+
+/// Whether a device is being started with a call that fails.
+static STARTING: AtomicBool = AtomicBool::new(false);
+
+/// The run ends because something was not as it must be: says which call had failed, if one had.
+pub(crate) fn say_what_failed() {
+    if !STARTING.swap(false, Ordering::Relaxed) || irql::current() > DISPATCH_LEVEL as u8 {
+        return;
+    }
+    let calls = EXECUTIVE.fallible_calls();
+    if let Some(hit) = calls.iter().find(|call| call.fault.is_some()) {
+        crate::serial::print_at_the_end(format_args!("bed: it was after {}\n", said(Some(hit))));
+    }
+}
 
 /// In which part of a device's life calls fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,7 +115,9 @@ impl Walk<'_> {
                 Some(name) => EXECUTIVE.fail(name, nth, fault),
                 None => EXECUTIVE.fail_nth(nth, fault),
             }
+            STARTING.store(true, Ordering::Relaxed);
             let came = self.start(&node);
+            STARTING.store(false, Ordering::Relaxed);
             let calls = EXECUTIVE.fallible_calls();
             // What was never reached is forgotten.
             EXECUTIVE.watch_fallible_calls();

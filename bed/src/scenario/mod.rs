@@ -1,7 +1,9 @@
 //! What is played with a driver: the demo, the tests, and a plain run of any driver.
 
 mod bench;
+mod client;
 mod demo;
+mod devfund;
 mod e1000e;
 mod edu;
 mod failures;
@@ -9,6 +11,7 @@ mod faults;
 mod lies;
 mod life;
 mod messages;
+mod pair;
 mod proving;
 mod show;
 mod soak;
@@ -17,6 +20,7 @@ mod traffic;
 
 use alloc::format;
 use alloc::string::String;
+use alloc::vec::Vec;
 
 use status::Status;
 
@@ -28,7 +32,8 @@ use crate::{pci, processor, time};
 
 pub(crate) use bench::{observe, play as bench, printed};
 pub(crate) use demo::play as demo;
-pub(crate) use failures::play as failures;
+pub(crate) use devfund::{Wanted, play as devfund};
+pub(crate) use failures::{play as failures, say_what_failed};
 pub(crate) use show::play as messages;
 pub(crate) use soak::{Length, play as soak};
 
@@ -38,7 +43,29 @@ pub(crate) struct Test {
     /// What QEMU calls the device whose driver it plays with.
     pub(crate) device: &'static str,
     pub(crate) name: &'static str,
-    pub(crate) run: fn(Image) -> Result<(), String>,
+    play: Play,
+}
+
+/// What a test does with as many drivers as it takes.
+#[derive(Debug, Clone, Copy)]
+enum Play {
+    One(fn(Image) -> Result<(), String>),
+    /// Two drivers, in the order in which they were given.
+    Pair(fn(Image, Image) -> Result<(), String>),
+}
+
+impl Test {
+    /// Plays it.
+    pub(crate) fn play(&self, images: Vec<Image>) -> Result<(), String> {
+        let count = images.len();
+        let mut images = images.into_iter();
+        match (self.play, images.next(), images.next(), images.next()) {
+            (Play::One(play), Some(image), None, None) => play(image),
+            (Play::Pair(play), Some(first), Some(second), None) => play(first, second),
+            (Play::One(_), ..) => Err(format!("this test takes one driver, not {count}")),
+            (Play::Pair(_), ..) => Err(format!("this test takes two drivers, not {count}")),
+        }
+    }
 }
 
 /// A test named as its function.
@@ -47,7 +74,14 @@ macro_rules! test {
         test!("edu", $name)
     };
     ($device:literal, $name:ident) => {
-        $crate::scenario::Test { device: $device, name: stringify!($name), run: $name }
+        test!($device, One, $name)
+    };
+    ($device:literal, $play:ident, $name:ident) => {
+        $crate::scenario::Test {
+            device: $device,
+            name: stringify!($name),
+            play: $crate::scenario::Play::$play($name),
+        }
     };
 }
 use test;
@@ -55,7 +89,7 @@ use test;
 /// All tests.
 pub(crate) fn tests() -> impl Iterator<Item = &'static Test> {
     let of_edu = traffic::TESTS.iter().chain(life::TESTS).chain(faults::TESTS).chain(lies::TESTS);
-    of_edu.chain(messages::TESTS).chain(proving::TESTS)
+    of_edu.chain(client::TESTS).chain(messages::TESTS).chain(proving::TESTS).chain(pair::TESTS)
 }
 
 /// Boots any driver: `DriverEntry`, and for each device `AddDevice`, START, a short while, REMOVE; Unload.

@@ -16,8 +16,8 @@ use crate::sync::Lock;
 use crate::{processor, smp, time};
 
 pub(super) const TESTS: &[Test] = &[
-    test!("proving", two_drivers_share_a_line_the_first_connected_first),
-    test!("proving", two_drivers_share_a_line_the_second_connected_first),
+    test!("proving", two_devices_of_a_driver_on_a_line_the_first_connected_first),
+    test!("proving", two_devices_of_a_driver_on_a_line_the_second_connected_first),
     test!("proving", a_device_goes_in_the_middle_by_message),
     test!("proving", a_device_goes_in_the_middle_by_line),
 ];
@@ -107,6 +107,11 @@ impl Running {
         Self { running, outcome }
     }
 
+    /// Whether it has ended.
+    pub(super) fn is_done(&self) -> bool {
+        self.running.is_done()
+    }
+
     /// Waits for its end.
     pub(super) fn wait(self) -> Outcome {
         self.running.wait();
@@ -115,7 +120,7 @@ impl Running {
 }
 
 /// Has a device interrupt again and again, each time when the last time has been served.
-fn raise_one_by_one(edu: &Edu, times: u64) -> Outcome {
+pub(super) fn raise_one_by_one(edu: &Edu, times: u64) -> Outcome {
     for _ in 0..times {
         edu.raise_directly(BIT);
         wait_until("a service routine acknowledges", || Ok(edu.raised() == 0))?;
@@ -124,13 +129,13 @@ fn raise_one_by_one(edu: &Edu, times: u64) -> Outcome {
 }
 
 /// The same in the background.
-fn raising(processor: usize, edu: &Edu, times: u64) -> Running {
+pub(super) fn raising(processor: usize, edu: &Edu, times: u64) -> Running {
     let edu = edu.clone();
     Running::on(processor, move || raise_one_by_one(&edu, times))
 }
 
 /// Counts when everything that was claimed is accounted for.
-fn settled(file: &File) -> Outcome<Counts> {
+pub(super) fn settled(file: &File) -> Outcome<Counts> {
     wait_until("what was claimed is accounted for", || {
         Counts::of(file).map(|counts| counts.claimed == counts.accounted)
     })?;
@@ -141,7 +146,7 @@ fn settled(file: &File) -> Outcome<Counts> {
 ///
 /// On a level the system asks service routines in the order in which they were connected, until one claims:
 /// so the first is asked for every interrupt of the second, and says that it is not its.
-fn two_drivers_share_a_line(image: Image, first: usize) -> Outcome {
+fn two_devices_on_a_line(image: Image, first: usize) -> Outcome {
     const TIMES: u64 = 500;
     require!(processor::count() > 3, "this takes four processors");
     let driver = load(image)?;
@@ -185,17 +190,17 @@ fn two_drivers_share_a_line(image: Image, first: usize) -> Outcome {
     Ok(())
 }
 
-fn unload(driver: Driver) {
+pub(super) fn unload(driver: Driver) {
     driver.unload();
     crate::say!("bed: left behind: nothing");
 }
 
-fn two_drivers_share_a_line_the_first_connected_first(image: Image) -> Outcome {
-    two_drivers_share_a_line(image, 0)
+fn two_devices_of_a_driver_on_a_line_the_first_connected_first(image: Image) -> Outcome {
+    two_devices_on_a_line(image, 0)
 }
 
-fn two_drivers_share_a_line_the_second_connected_first(image: Image) -> Outcome {
-    two_drivers_share_a_line(image, 1)
+fn two_devices_of_a_driver_on_a_line_the_second_connected_first(image: Image) -> Outcome {
+    two_devices_on_a_line(image, 1)
 }
 
 /// Pulls the device out at the moment when the driver says that it is in the middle of something. The

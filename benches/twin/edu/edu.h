@@ -92,8 +92,8 @@ typedef struct _EDU_ISR {
 } EDU_ISR;
 
 /* Whether the DPC may go on: it may be queued before IoConnectInterruptEx has returned, and until
-   IoDisconnectInterruptEx has. */
-typedef enum _EDU_LIFE { EduConnecting, EduRunning, EduClosed } EDU_LIFE;
+   IoDisconnectInterruptEx has. EduParked: one has come while connecting, and is to come again. */
+typedef enum _EDU_LIFE { EduConnecting, EduParked, EduRunning, EduClosed } EDU_LIFE;
 
 /* What is there between START and STOP. */
 typedef struct _EDU_HARDWARE {

@@ -12,27 +12,25 @@
 /* ---- under the interrupt's lock -------------------------------------------------------------------------- */
 
 /* The service routine proper: whether the device interrupted, and then what it wanted is in Isr. */
-FORCEINLINE BOOLEAN EduServiceDevice(EDU_ISR *Isr, ULONG64 *Counter)
+FORCEINLINE BOOLEAN EduServiceDevice(EDU_ISR *Isr)
 {
+    volatile ULONG *registers = Isr->Registers;
     ULONG raised = 0;
 
     if (Isr->Mode != EduAsleep) {
-        raised = EduRead(Isr->Registers, EDU_INTERRUPT_STATUS);
+        raised = EduRead(registers, EDU_INTERRUPT_STATUS);
     }
     /* Nothing: another device on the line. All ones: this one is gone. */
     if (raised == 0 || raised == MAXULONG) {
         Isr->NotMine += 1;
         return FALSE;
     }
-    EduWrite(Isr->Registers, EDU_INTERRUPT_ACKNOWLEDGE, raised);
+    EduWrite(registers, EDU_INTERRUPT_ACKNOWLEDGE, raised);
     if ((raised & EDU_FACTORIAL_COMPLETE) != 0 && Isr->Computation == EduAsked) {
         Isr->Computation = EduSignalled;
     }
     Isr->Claimed += 1;
     Isr->StatusSeen |= raised;
-    if (Counter != NULL) {
-        *Counter += 1;
-    }
     return TRUE;
 }
 
@@ -41,9 +39,10 @@ static BOOLEAN NTAPI EduServiceLine(PKINTERRUPT Interrupt, PVOID Context)
     EDU_HARDWARE *hardware = Context;
 
     UNREFERENCED_PARAMETER(Interrupt);
-    if (!EduServiceDevice(&hardware->Isr, &hardware->Isr.Line)) {
+    if (!EduServiceDevice(&hardware->Isr)) {
         return FALSE;
     }
+    hardware->Isr.Line += 1;
     KeInsertQueueDpc(&hardware->Dpc, NULL, NULL);
     return TRUE;
 }
@@ -54,8 +53,13 @@ static BOOLEAN NTAPI EduServiceMessage(PKINTERRUPT Interrupt, PVOID Context, ULO
     EDU_ISR *isr = &hardware->Isr;
 
     UNREFERENCED_PARAMETER(Interrupt);
-    if (!EduServiceDevice(isr, MessageId < isr->CounterCount ? &isr->ByMessage[MessageId] : NULL)) {
+    /* Which messages there are is for the table that the connect returned to say. */
+    if (MessageId >= hardware->MessageCount || !EduServiceDevice(isr)) {
         return FALSE;
+    }
+    /* There are as many counters as messages were assigned. One without a counter is the device's all the same. */
+    if (MessageId < isr->CounterCount) {
+        isr->ByMessage[MessageId] += 1;
     }
     KeInsertQueueDpc(&hardware->Dpc, NULL, NULL);
     return TRUE;
@@ -77,12 +81,14 @@ static BOOLEAN NTAPI EduDisable(PVOID Context)
 
     /* Called again when the DPC has ended, and also for a device that sleeps. */
     if (isr->Mode == EduAwake) {
+        volatile ULONG *registers = isr->Registers;
+
         isr->Mode = EduSilent;
         isr->Computation = EduNothingAsked;
-        EduWrite(isr->Registers, EDU_STATUS, 0);
-        EduWrite(isr->Registers, EDU_INTERRUPT_ACKNOWLEDGE, EduRead(isr->Registers, EDU_INTERRUPT_STATUS));
+        EduWrite(registers, EDU_STATUS, 0);
+        EduWrite(registers, EDU_INTERRUPT_ACKNOWLEDGE, EduRead(registers, EDU_INTERRUPT_STATUS));
         /* A read overtakes no write: now all has arrived, and a level line is released. */
-        (VOID)EduRead(isr->Registers, EDU_INTERRUPT_STATUS);
+        (VOID)EduRead(registers, EDU_INTERRUPT_STATUS);
     }
     return TRUE;
 }
@@ -97,14 +103,15 @@ static BOOLEAN NTAPI EduTakeResult(PVOID Context)
 {
     EDU_RESULT *result = Context;
     EDU_ISR *isr = result->Isr;
+    volatile ULONG *registers = isr->Registers;
 
     isr->DeferredRuns += 1;
-    if (isr->Computation != EduSignalled || (EduRead(isr->Registers, EDU_STATUS) & EDU_STATUS_BUSY) != 0) {
+    if (isr->Computation != EduSignalled || (EduRead(registers, EDU_STATUS) & EDU_STATUS_BUSY) != 0) {
         return FALSE;
     }
-    result->Factorial = EduRead(isr->Registers, EDU_FACTORIAL);
+    result->Factorial = EduRead(registers, EDU_FACTORIAL);
     /* Only a device that is still there afterwards has given this result. */
-    if (EduRead(isr->Registers, EDU_IDENTIFICATION) != EDU_IDENTIFIED) {
+    if (EduRead(registers, EDU_IDENTIFICATION) != EDU_IDENTIFIED) {
         return FALSE;
     }
     isr->Computation = EduNothingAsked;
@@ -236,6 +243,18 @@ VOID EduServe(PEDU_DEVICE Device)
     KeReleaseSpinLock(&Device->HardwareLock, irql);
 }
 
+/* Whether the DPC may go on. Too early, before there is an interrupt to synchronise with, it leaves word for EduConnect,
+   which queues it again; the word and the decision are one step, lest it be left when nobody looks any more. */
+FORCEINLINE BOOLEAN EduMayRun(EDU_HARDWARE *Hardware)
+{
+    LONG life = ReadAcquire(&Hardware->Life);
+
+    if (life == EduConnecting) {
+        life = InterlockedCompareExchange(&Hardware->Life, EduParked, EduConnecting);
+    }
+    return life == EduRunning;
+}
+
 static VOID NTAPI EduDpc(PKDPC Dpc, PVOID Context, PVOID Argument1, PVOID Argument2)
 {
     PEDU_DEVICE device = Context;
@@ -246,8 +265,7 @@ static VOID NTAPI EduDpc(PKDPC Dpc, PVOID Context, PVOID Argument1, PVOID Argume
     UNREFERENCED_PARAMETER(Dpc);
     UNREFERENCED_PARAMETER(Argument1);
     UNREFERENCED_PARAMETER(Argument2);
-    /* Too early, before there is an interrupt to synchronise with: EduConnect queues it again. Or too late. */
-    if (ReadAcquire(&hardware->Life) != EduRunning) {
+    if (!EduMayRun(hardware)) {
         return;
     }
     /* This can run on two processors at once: the result is given to one of them. */
@@ -321,6 +339,8 @@ NTSTATUS EduConnect(PEDU_DEVICE Device, volatile ULONG *Registers, ULONG Message
         }
         hardware->Isr.CounterCount = Messages;
     }
+    /* Until the table is there, no message's number can be refused. */
+    hardware->MessageCount = MAXULONG;
     KeInitializeSpinLock(&hardware->ServiceLock);
     KeInitializeDpc(&hardware->Dpc, EduDpc, Device);
 
@@ -357,9 +377,9 @@ NTSTATUS EduConnect(PEDU_DEVICE Device, volatile ULONG *Registers, ULONG Message
         DbgPrint("edu: connected by line\n");
     }
     EduSynchronize(hardware, EduEnable, &hardware->Isr);
-    WriteRelease(&hardware->Life, EduRunning);
-    /* A DPC that came too early has left nothing behind but this: once more costs nothing. */
-    KeInsertQueueDpc(&hardware->Dpc, NULL, NULL);
+    if (InterlockedExchange(&hardware->Life, EduRunning) == EduParked) {
+        KeInsertQueueDpc(&hardware->Dpc, NULL, NULL);
+    }
     return STATUS_SUCCESS;
 }
 

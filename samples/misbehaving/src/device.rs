@@ -8,10 +8,12 @@ use wdk_sys::{
     _KINTERRUPT, BOOLEAN, CM_PARTIAL_RESOURCE_DESCRIPTOR, CM_RESOURCE_LIST, CONNECT_LINE_BASED,
     CmResourceTypeMemory, DEVICE_OBJECT, DO_DEVICE_INITIALIZING, FILE_DEVICE_UNKNOWN,
     IO_CONNECT_INTERRUPT_PARAMETERS, IO_DISCONNECT_INTERRUPT_PARAMETERS, IRP, IRP_MN_REMOVE_DEVICE,
-    IRP_MN_START_DEVICE, KPROCESSOR_MODE, LARGE_INTEGER, NT_SUCCESS, NTSTATUS, PAGE_NOCACHE,
-    PAGE_READWRITE, PDEVICE_OBJECT, PDRIVER_OBJECT, PIO_STACK_LOCATION, PIRP, PKINTERRUPT, PVOID,
+    IRP_MN_START_DEVICE, IRP_MN_STOP_DEVICE, IRP_MN_SURPRISE_REMOVAL, KPROCESSOR_MODE,
+    LARGE_INTEGER, NT_SUCCESS, NTSTATUS, PAGE_NOCACHE, PAGE_READWRITE, PDEVICE_OBJECT,
+    PDRIVER_OBJECT, PIO_STACK_LOCATION, PIRP, PKINTERRUPT, PVOID,
     STATUS_DEVICE_CONFIGURATION_ERROR, STATUS_INSUFFICIENT_RESOURCES,
     STATUS_INVALID_DEVICE_REQUEST, STATUS_IO_TIMEOUT, STATUS_NO_SUCH_DEVICE, STATUS_SUCCESS,
+    STATUS_UNSUCCESSFUL,
     ntddk::{
         IoAttachDeviceToDeviceStack, IoConnectInterruptEx, IoCreateDevice, IoDeleteDevice,
         IoDetachDevice, IoDisconnectInterruptEx, IoForwardIrpSynchronously, IofCompleteRequest,
@@ -51,6 +53,10 @@ pub(crate) struct Device {
     pub(crate) irp: AtomicPtr<IRP>,
     pub(crate) claims: AtomicBool,
     pub(crate) acknowledges: AtomicBool,
+    /// Whether what a connect that failed has stored is taken for an interrupt object.
+    pub(crate) trusts_failures: AtomicBool,
+    /// Whether START is completed.
+    pub(crate) completes: AtomicBool,
     /// How REMOVE ends.
     pub(crate) outcome: AtomicI32,
     served: AtomicU32,
@@ -82,7 +88,19 @@ impl Device {
         line.ServiceRoutine = Some(service);
         line.ServiceContext = ptr::from_ref(self).cast_mut().cast();
         // SAFETY: filled in for its version; the extension is complete and stays until it is removed.
-        unsafe { IoConnectInterruptEx(&raw mut parameters) }
+        let status = unsafe { IoConnectInterruptEx(&raw mut parameters) };
+        let connected = !self.interrupt.load(Ordering::Relaxed).is_null();
+        if NT_SUCCESS(status) && connected && parameters.Version == CONNECT_LINE_BASED {
+            return status;
+        }
+        if NT_SUCCESS(status) && connected {
+            self.disconnect(parameters.Version);
+        }
+        // What a call that failed has stored means nothing.
+        if !self.trusts_failures.load(Ordering::Relaxed) {
+            self.interrupt.store(ptr::null_mut(), Ordering::Relaxed);
+        }
+        if NT_SUCCESS(status) { STATUS_UNSUCCESSFUL } else { status }
     }
 
     /// Disconnects with `version`; that there was something connected is not forgotten.
@@ -138,9 +156,11 @@ impl Device {
         }
         self.registers.store(registers.cast(), Ordering::Relaxed);
         self.acknowledge();
+        self.served.store(0, Ordering::Relaxed);
         commit(Moment::Connecting, self);
         let status = self.connect();
         if !NT_SUCCESS(status) {
+            commit(Moment::NotConnected, self);
             return status;
         }
         self.write(INTERRUPT_RAISE, 1);
@@ -156,10 +176,12 @@ impl Device {
         STATUS_IO_TIMEOUT
     }
 
-    /// Takes back what [`begin`](Self::begin) did, as far as it came.
-    fn end(&self) {
+    /// Takes back what [`begin`](Self::begin) did, as far as it came, of a device that is there or is gone.
+    fn end(&self, there: bool) {
         if !self.interrupt.load(Ordering::Relaxed).is_null() {
-            self.acknowledge();
+            if there {
+                self.acknowledge();
+            }
             self.disconnect(CONNECT_LINE_BASED);
             self.interrupt.store(ptr::null_mut(), Ordering::Relaxed);
         }
@@ -223,6 +245,7 @@ pub(crate) unsafe extern "C" fn add_device(
     device.lower.store(lower, Ordering::Relaxed);
     device.claims.store(true, Ordering::Relaxed);
     device.acknowledges.store(true, Ordering::Relaxed);
+    device.completes.store(true, Ordering::Relaxed);
     // SAFETY: nobody else changes the flags of a device that is being added.
     unsafe { (*object).Flags &= !DO_DEVICE_INITIALIZING };
     commit(Moment::Added, device);
@@ -236,9 +259,14 @@ pub(crate) unsafe extern "C" fn pnp(object: PDEVICE_OBJECT, irp: PIRP) -> NTSTAT
     let stack = stack_location(irp);
     // SAFETY: the location is this driver's.
     let minor = u32::from(unsafe { (*stack).MinorFunction });
-    if minor == IRP_MN_REMOVE_DEVICE {
-        device.end();
-        commit(Moment::Removing, device);
+    match minor {
+        IRP_MN_STOP_DEVICE => device.end(true),
+        IRP_MN_SURPRISE_REMOVAL => device.end(false),
+        IRP_MN_REMOVE_DEVICE => {
+            device.end(true);
+            commit(Moment::Removing, device);
+        }
+        _ => {}
     }
     let lower = device.lower.load(Ordering::Relaxed);
     // SAFETY: the IRP is this driver's, and the lower device is there while this one is attached.
@@ -271,6 +299,9 @@ pub(crate) unsafe extern "C" fn pnp(object: PDEVICE_OBJECT, irp: PIRP) -> NTSTAT
     // SAFETY: the IRP is this driver's.
     let block = unsafe { &mut (*irp).IoStatus };
     block.__bindgen_anon_1.Status = status;
+    if minor == IRP_MN_START_DEVICE && !device.completes.load(Ordering::Relaxed) {
+        return status;
+    }
     // SAFETY: this driver's, and given up here.
     unsafe { IofCompleteRequest(irp, 0) };
     if minor == IRP_MN_START_DEVICE {

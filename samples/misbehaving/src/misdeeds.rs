@@ -4,6 +4,7 @@
 //! break.
 
 mod dpcs;
+mod failures;
 mod interrupts;
 mod memory;
 mod requests;
@@ -23,6 +24,8 @@ pub(crate) enum Moment {
     Added,
     /// In START, with the registers mapped, before the interrupt is connected.
     Connecting,
+    /// In START, after connecting the interrupt has failed.
+    NotConnected,
     /// In START, after an interrupt has been served.
     Started,
     /// In the service routine.
@@ -60,6 +63,7 @@ static MISDEEDS: &[Misdeed] = &[
     misdeed!(Started, interrupts::stays_connected_at_remove),
     misdeed!(Started, interrupts::synchronizes_above_its_irql),
     misdeed!(Started, interrupts::synchronizes_with_what_is_disconnected),
+    misdeed!(Started, interrupts::reads_an_interrupt_object_that_it_disconnected),
     misdeed!(Started, interrupts::connects_its_line_twice),
     misdeed!(Serving, interrupts::sets_an_event_in_its_service_routine),
     misdeed!(Serving, interrupts::allocates_in_its_service_routine),
@@ -100,6 +104,11 @@ static MISDEEDS: &[Misdeed] = &[
     misdeed!(Started, threads::runs_a_threaded_dpc),
     misdeed!(Started, threads::flushes_dpcs_in_a_threaded_dpc),
     misdeed!(Started, threads::waits_in_a_threaded_dpc),
+    misdeed!(Connecting, failures::believes_a_connect_that_failed),
+    misdeed!(NotConnected, failures::keeps_pool_when_it_cannot_connect),
+    misdeed!(NotConnected, failures::keeps_registers_mapped_when_it_cannot_connect),
+    misdeed!(NotConnected, failures::forgets_to_complete_when_it_cannot_connect),
+    misdeed!(Started, failures::forgets_to_disconnect_when_an_allocation_fails),
     misdeed!(Completed, requests::completes_twice),
     misdeed!(Completed, requests::returns_at_raised_irql),
     misdeed!(Removing, requests::deletes_an_attached_device),

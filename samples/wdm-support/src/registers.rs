@@ -80,6 +80,12 @@ impl Drop for Registers {
 }
 
 impl Window {
+    /// Where the first register is. Any IRQL.
+    #[must_use]
+    pub const fn base(&self) -> NonNull<u32> {
+        self.base
+    }
+
     /// Reads the register at `offset`, in bytes: `READ_REGISTER_ULONG`, which is inline in `wdm.h`.
     ///
     /// The fence keeps ordinary reads that follow, of memory that the device has written, behind

@@ -5,5 +5,6 @@ mod halves;
 mod line;
 mod messages;
 mod passive;
+mod several;
 mod threaded;
 mod work;

@@ -41,6 +41,10 @@ const WORKSPACES: [Workspace; 3] = [
     Workspace { folder: "fuzz", packages: &["wdm-interrupt-fuzz"], documented: &[] },
 ];
 
+/// The packages that docs.rs documents, and the features that their manifests ask it for.
+const DOCUMENTED: [(&str, &[&str]); 2] =
+    [("wdm-interrupt", &[]), ("wdm-interrupt-model", &["--all-features"])];
+
 impl Workspace {
     fn selection(&self) -> Vec<&'static str> {
         if self.packages.is_empty() {
@@ -114,19 +118,22 @@ pub(super) fn run(layout: &Layout, runner: &mut Runner<'_>) {
             Ok(())
         });
     }
-    runner.test("lint: documentation (rustdoc)", || {
-        let mut step = Step::begin(&layout.logs(), "rustdoc");
-        let mut command = cargo(layout, "");
-        command.env("RUSTDOCFLAGS", "-D warnings").args(["doc", "--locked", "--no-deps"]).args([
-            "-p",
-            "wdm-interrupt",
-            "-p",
-            "wdm-interrupt-model",
-        ]);
-        step.run_without_warnings(&mut command)?;
-        step.nothing_to_do();
-        Ok(())
-    });
+    for (package, features) in DOCUMENTED {
+        runner.test(&format!("lint: documentation of {package}, as docs.rs builds it"), || {
+            let mut step = Step::begin(&layout.logs(), format!("rustdoc of {package}"));
+            let mut command = cargo(layout, "");
+            command
+                .env("DOCS_RS", "1")
+                .env("RUSTDOCFLAGS", "--cfg docsrs -D warnings")
+                // Its flags are not those of the documentation that is built to be read.
+                .env("CARGO_TARGET_DIR", layout.target().join("docs.rs"))
+                .args(["doc", "--locked", "--no-deps", "--lib", "--package", package])
+                .args(features);
+            step.run_without_warnings(&mut command)?;
+            step.nothing_to_do();
+            Ok(())
+        });
+    }
     if runner.may_want("host") {
         for workspace in &WORKSPACES {
             run_tests(layout, runner, workspace);

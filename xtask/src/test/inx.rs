@@ -1,262 +1,200 @@
-//! Checks the sample's INX for what matters to a driver with interrupts: where the interrupt keys are, who may open the
-//! device, and that the parts name each other. `InfVerif` on Windows checks the rest.
+//! Checks an INX, and the INF that is made of it, as Windows and `InfVerif` would: from the manufacturer by way of the
+//! model to what is copied, written to the registry, and started. `InfVerif` itself runs on Windows only.
+
+mod rules;
+#[cfg(test)]
+mod spoilt;
 
 use anyhow::{Context, Result, bail};
 
-/// Where the plug and play manager reads a device's interrupt settings, below its hardware key.
-const INTERRUPTS: &str = r"Interrupt Management";
+use crate::inf::{Inf, Section};
+use crate::layout::Layout;
+use crate::text;
 
-/// The settings that the sample must have: subkey, value, number.
-const SETTINGS: [(&str, &str, u32); 3] = [
-    (r"\MessageSignaledInterruptProperties", "MSISupported", 1),
-    (r"\MessageSignaledInterruptProperties", "MessageNumberLimit", 1),
-    (r"\Affinity Policy", "DevicePolicy", 0),
-];
-
-/// The device that the driver is for.
-const HARDWARE_ID: &str = r"PCI\VEN_1234&DEV_11E8";
-
-/// The decoration of the models section: any architecture, from Windows 10, version 2004.
-const DECORATION: &str = "NT$ARCH$.10.0...19041";
-
-/// An INF or INX file, as sections of lines.
-struct Inx<'a> {
-    sections: Vec<(&'a str, Vec<&'a str>)>,
+/// A sample that is packaged, and what its INF has to say of it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sample {
+    /// The name of the crate, its driver, its service, its INX.
+    pub(super) name: &'static str,
+    /// The device that the driver is for, which the crate's first lines name, too.
+    hardware_id: &'static str,
+    /// How many messages the device can send.
+    messages: u32,
 }
 
-impl<'a> Inx<'a> {
-    fn parse(text: &'a str) -> Result<Self> {
-        let mut sections: Vec<(&str, Vec<&str>)> = Vec::new();
-        for line in text.lines().map(without_comment).filter(|line| !line.is_empty()) {
-            if let Some(name) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
-                if sections.iter().any(|(present, _)| present.eq_ignore_ascii_case(name)) {
-                    bail!("section [{name}] is there twice");
-                }
-                sections.push((name, Vec::new()));
-            } else {
-                let (_, lines) =
-                    sections.last_mut().with_context(|| format!("{line:?} is in no section"))?;
-                lines.push(line);
-            }
+/// The samples that are packaged.
+pub(super) const SAMPLES: [Sample; 2] = [
+    Sample { name: "edu", hardware_id: r"PCI\VEN_1234&DEV_11E8", messages: 1 },
+    Sample { name: "e1000e", hardware_id: r"PCI\VEN_8086&DEV_10D3", messages: 5 },
+];
+
+/// Whether `stampinf`, or what stands for it here, has been over the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// An INX: the architecture is `$ARCH$`, and the driver's version is left out.
+    Template,
+    /// An INF for x64.
+    Stamped,
+}
+
+impl Stage {
+    /// The decoration of models for a system from Windows 10, version 2004, on: the first with `ExAllocatePool2`.
+    fn decoration(self) -> String {
+        let architecture = match self {
+            Self::Template => "$ARCH$",
+            Self::Stamped => "amd64",
+        };
+        format!("NT{architecture}.10.0...19041")
+    }
+}
+
+/// Checks the INX files in the repository.
+pub(super) fn check_templates(layout: &Layout) -> Result<()> {
+    for sample in SAMPLES {
+        let file = layout.root().join("inf").join(sample.name).with_extension("inx");
+        let content = crate::image::read(&file)?;
+        check(sample, Stage::Template, &content).with_context(|| file.display().to_string())?;
+        let crate_folder = layout.root().join("samples").join(sample.name);
+        let source = text::read(&crate_folder.join("src").join("lib.rs"))?;
+        if !source.contains(sample.hardware_id) {
+            bail!("samples/{} does not say that it is for {}", sample.name, sample.hardware_id);
         }
-        Ok(Self { sections })
+    }
+    Ok(())
+}
+
+/// Checks the content of an INX or INF.
+pub(super) fn check(sample: Sample, stage: Stage, content: &[u8]) -> Result<()> {
+    let inf = Inf::read(content)?;
+    let mut walk = Walk { inf: &inf, sample, visited: vec!["Strings".to_owned()] };
+    walk.all(stage)?;
+    rules::whole_file(&inf, &walk.visited, &crate::inf::decoded(content)?)
+}
+
+/// The way through an INF.
+struct Walk<'a> {
+    inf: &'a Inf,
+    sample: Sample,
+    /// The sections that it led to.
+    visited: Vec<String>,
+}
+
+impl<'a> Walk<'a> {
+    fn all(&mut self, stage: Stage) -> Result<()> {
+        rules::version(self.visit("Version")?, self.sample, stage)?;
+        let install = self.model(stage)?;
+        let base = self.decorated(&install, "")?;
+        self.files(base)?;
+        let hardware = self.decorated(&install, ".HW")?;
+        let registry = self.registry(hardware)?;
+        rules::security(&registry)?;
+        rules::interrupts(&registry, self.sample.messages)?;
+        let services = self.decorated(&install, ".Services")?;
+        self.service(services)
     }
 
-    fn lines(&self, section: &str) -> Result<&[&'a str]> {
-        self.sections
-            .iter()
-            .find(|(name, _)| name.eq_ignore_ascii_case(section))
-            .map(|(_, lines)| lines.as_slice())
-            .with_context(|| format!("there is no section [{section}]"))
+    /// The section of this name, which counts as used from now on.
+    fn visit(&mut self, name: &str) -> Result<&'a Section> {
+        let section = self.inf.section(name)?;
+        self.visited.push(section.name.clone());
+        Ok(section)
     }
 
-    /// The value of `key = value`.
-    fn value(&self, section: &str, key: &str) -> Result<&'a str> {
-        self.lines(section)?
-            .iter()
-            .filter_map(|line| line.split_once('='))
-            .find(|(name, _)| name.trim().eq_ignore_ascii_case(key))
-            .map(|(_, value)| value.trim())
-            .with_context(|| format!("[{section}] has no {key}"))
-    }
-
-    fn require(&self, section: &str, key: &str, wanted: &str) -> Result<()> {
-        let value = self.value(section, key)?;
-        if !value.eq_ignore_ascii_case(wanted) {
-            bail!("[{section}] has {key} = {value}, and {wanted} is needed");
+    /// The install section of the device, by way of the manufacturer and its models.
+    fn model(&mut self, stage: Stage) -> Result<String> {
+        let manufacturers = self.visit("Manufacturer")?;
+        let [manufacturer] = manufacturers.lines.as_slice() else {
+            bail!("one manufacturer is expected");
+        };
+        if manufacturer.key.as_ref().is_none_or(String::is_empty) {
+            bail!("the manufacturer has no name");
         }
+        let wanted = stage.decoration();
+        let [models, decorations @ ..] = manufacturer.values.as_slice() else {
+            bail!("the manufacturer names no models");
+        };
+        if decorations != [wanted.as_str()] {
+            bail!("the models are for {decorations:?}, and {wanted} alone is needed");
+        }
+        let models = self.visit(&format!("{models}.{wanted}"))?;
+        let line = models
+            .lines
+            .iter()
+            .find(|line| line.value(1).eq_ignore_ascii_case(self.sample.hardware_id))
+            .with_context(|| {
+                format!("[{}] has no model {}", models.name, self.sample.hardware_id)
+            })?;
+        if models.lines.len() != 1 || line.values.len() != 2 {
+            bail!("[{}] is for other devices, too", models.name);
+        }
+        Ok(line.value(0).to_owned())
+    }
+
+    /// The install section, or one beside it, for this platform: Windows looks for the architecture's, then for that of
+    /// all NT systems.
+    fn decorated(&mut self, install: &str, suffix: &str) -> Result<&'a Section> {
+        let names = ["NTamd64", "NT"].map(|platform| format!("{install}.{platform}{suffix}"));
+        let [_, general] = &names;
+        match names.iter().find(|name| self.inf.find(name).is_some()) {
+            Some(name) => self.visit(name),
+            None => bail!("there is no section [{general}]"),
+        }
+    }
+
+    /// The driver is copied from a disk that is named to the driver store.
+    fn files(&mut self, install: &'a Section) -> Result<()> {
+        let driver = format!("{}.sys", self.sample.name);
+        let list = install.one("CopyFiles")?.value(0);
+        let copied = self.visit(list)?;
+        let names: Vec<&str> = copied.lines.iter().map(|line| line.value(0)).collect();
+        if names != [driver.as_str()] {
+            bail!("the files that are copied are {names:?}");
+        }
+        let folders = self.visit("DestinationDirs")?;
+        let folder = folders.one(list).or_else(|_| folders.one("DefaultDestDir"))?.value(0);
+        // 13 is the driver store, where the file is used from. Any other folder is one for all packages of the machine.
+        if folder != "13" {
+            bail!("[{list}] is copied to folder {folder}, and 13 is needed");
+        }
+        let disk = self.visit("SourceDisksFiles")?.one(&driver)?.value(0).to_owned();
+        self.visit("SourceDisksNames")?.one(&disk)?;
         Ok(())
     }
 
-    /// The lines of the sections that the `AddReg` of `section` names; none if it has none.
-    fn registry(&self, section: &str) -> Result<Vec<&'a str>> {
-        let mut lines = Vec::new();
-        if let Ok(names) = self.value(section, "AddReg") {
-            for name in names.split(',') {
-                lines.extend(self.lines(name.trim())?);
+    /// The lines of the sections that the `AddReg` of a section names.
+    fn registry(&mut self, section: &Section) -> Result<Vec<rules::Entry>> {
+        let mut entries = Vec::new();
+        for list in section.all("AddReg").flat_map(|line| &line.values) {
+            entries.extend(self.visit(list)?.lines.iter().map(rules::Entry::of));
+        }
+        Ok(entries)
+    }
+
+    /// The device's service is a kernel driver, started for its device from the driver store.
+    fn service(&mut self, services: &Section) -> Result<()> {
+        let added = services.one("AddService")?;
+        let Sample { name, .. } = self.sample;
+        // 2 is SPSVCINST_ASSOCSERVICE.
+        if added.value(0) != name || rules::number(added.value(1)) != Some(2) {
+            bail!(
+                "[{}] adds {:?}, which is not the device's service {name}",
+                services.name,
+                added.values
+            );
+        }
+        let service = self.visit(added.value(2))?;
+        for (key, wanted) in [("ServiceType", 1), ("StartType", 3), ("ErrorControl", 1)] {
+            let value = service.one(key)?.value(0);
+            if rules::number(value) != Some(wanted) {
+                bail!("[{}] has {key} = {value}, and {wanted} is needed", service.name);
             }
         }
-        Ok(lines)
-    }
-}
-
-/// A line without the comment at its end; quoted semicolons are none.
-fn without_comment(line: &str) -> &str {
-    let mut quoted = false;
-    let end = line.find(|c: char| {
-        quoted ^= c == '"';
-        c == ';' && !quoted
-    });
-    line[..end.unwrap_or(line.len())].trim()
-}
-
-/// Checks the text of an INX file.
-pub(super) fn check(text: &str) -> Result<()> {
-    let inx = Inx::parse(text)?;
-    inx.require("Version", "Signature", "\"$WINDOWS NT$\"")?;
-    inx.require("Version", "PnpLockdown", "1")?;
-    inx.require("Version", "CatalogFile", "edu.cat")?;
-    inx.require("DestinationDirs", "DefaultDestDir", "13")?;
-    inx.value("SourceDisksFiles", "edu.sys")?;
-
-    let install = install_section(&inx)?;
-    let copied = inx.lines(inx.value(&format!("{install}.NT"), "CopyFiles")?)?;
-    if copied != ["edu.sys"] {
-        bail!("the files that are copied are {copied:?}");
-    }
-    let hardware = format!("{install}.NT.HW");
-    check_security(&inx.registry(&hardware)?)?;
-    check_interrupts(&inx, &hardware)?;
-    check_service(&inx, &format!("{install}.NT.Services"))?;
-    check_strings(&inx)
-}
-
-/// The install section of the device, by way of the manufacturer and the model.
-fn install_section<'a>(inx: &Inx<'a>) -> Result<&'a str> {
-    let [manufacturer] = inx.lines("Manufacturer")? else {
-        bail!("one manufacturer is expected");
-    };
-    let (_, models) = manufacturer.split_once('=').context("the manufacturer names no models")?;
-    let (models, decoration) =
-        models.split_once(',').context("the models are not decorated with a system")?;
-    if decoration.trim() != DECORATION {
-        bail!("the models are for {}, and {DECORATION} is needed", decoration.trim());
-    }
-    let models = format!("{}.{DECORATION}", models.trim());
-    inx.lines(&models)?
-        .iter()
-        .filter_map(|line| line.split_once('=')?.1.split_once(','))
-        .find(|(_, id)| id.trim().eq_ignore_ascii_case(HARDWARE_ID))
-        .map(|(install, _)| install.trim())
-        .with_context(|| format!("[{models}] has no model {HARDWARE_ID}"))
-}
-
-/// The device says who may open it, and it is not everybody.
-fn check_security(registry: &[&str]) -> Result<()> {
-    let descriptor = registry
-        .iter()
-        .find_map(|line| line.strip_prefix("HKR,,Security,,"))
-        .context("the hardware section sets no Security")?
-        .trim_matches('"');
-    let entries = descriptor
-        .strip_prefix("D:P(")
-        .with_context(|| format!("{descriptor:?} is no protected list"))?;
-    for entry in entries.split('(') {
-        let fields: Vec<&str> = entry.trim_end_matches(')').split(';').collect();
-        let [kind, _, rights, _, _, who] = fields[..] else {
-            bail!("{entry:?} is no access control entry");
-        };
-        let trusted = ["SY", "BA"].contains(&who);
-        if kind != "A" || (rights == "GA" && !trusted) {
-            bail!("the entry {entry:?} gives {rights} to {who}");
+        let binary = service.one("ServiceBinary")?.value(0);
+        let wanted = format!(r"%13%\{name}.sys");
+        if !binary.eq_ignore_ascii_case(&wanted) {
+            bail!("[{}] has ServiceBinary = {binary}, and {wanted} is needed", service.name);
         }
-    }
-    Ok(())
-}
-
-/// The interrupt keys are in the hardware section, and nowhere else.
-fn check_interrupts(inx: &Inx<'_>, hardware: &str) -> Result<()> {
-    let registry = inx.registry(hardware)?;
-    for (key, value, number) in SETTINGS {
-        let line = format!("HKR,\"{INTERRUPTS}{key}\",{value},0x00010001,{number}");
-        if !registry.contains(&line.as_str()) {
-            bail!("[{hardware}] does not lead to {line}");
-        }
-    }
-    for (section, _) in &inx.sections {
-        if section.eq_ignore_ascii_case(hardware) {
-            continue;
-        }
-        if let Some(line) = inx.registry(section)?.iter().find(|line| line.contains(INTERRUPTS)) {
-            bail!("[{section}] leads to {line}; interrupt keys belong under {hardware}");
-        }
-    }
-    Ok(())
-}
-
-/// The device's service is a kernel driver in the driver store.
-fn check_service(inx: &Inx<'_>, services: &str) -> Result<()> {
-    let added = inx.value(services, "AddService")?;
-    let fields: Vec<&str> = added.split(',').map(str::trim).collect();
-    // 2 is SPSVCINST_ASSOCSERVICE.
-    let ["edu", "0x00000002", service] = fields[..] else {
-        bail!("[{services}] adds {added:?}, which is not the device's service edu");
-    };
-    inx.require(service, "ServiceType", "1")?;
-    inx.require(service, "StartType", "3")?;
-    inx.require(service, "ServiceBinary", r"%13%\edu.sys")
-}
-
-/// Every `%name%` is in the strings section or a folder's number.
-fn check_strings(inx: &Inx<'_>) -> Result<()> {
-    for (section, lines) in &inx.sections {
-        for line in lines {
-            for name in line.split('%').skip(1).step_by(2) {
-                if name.parse::<u32>().is_err() && inx.value("Strings", name).is_err() {
-                    bail!("[{section}] uses %{name}%, which is not in [Strings]");
-                }
-            }
-        }
-    }
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SAMPLE: &str = include_str!("../../../inf/edu.inx");
-
-    /// What is said of the sample with one change made to it.
-    fn said_of(from: &str, to: &str) -> String {
-        let changed = SAMPLE.replace(from, to);
-        assert_ne!(changed, SAMPLE, "{from:?} is not in the sample");
-        check(&changed).map_or_else(|error| error.to_string(), |()| "nothing".to_owned())
-    }
-
-    #[test]
-    fn the_sample_is_as_it_must_be() {
-        assert_eq!(check(SAMPLE).map_err(|error| error.to_string()), Ok(()));
-    }
-
-    #[test]
-    fn interrupt_keys_under_the_service_are_found() {
-        let said = said_of("ServiceType   = 1", "AddReg = Edu_Interrupt\nServiceType   = 1");
-        assert!(said.contains("interrupt keys belong under"), "{said}");
-    }
-
-    #[test]
-    fn interrupt_keys_in_the_install_section_are_found() {
-        let said = said_of("CopyFiles =", "AddReg = Edu_Interrupt\nCopyFiles =");
-        assert!(said.contains("interrupt keys belong under"), "{said}");
-    }
-
-    #[test]
-    fn a_device_without_messages_is_found() {
-        let said = said_of("MSISupported,0x00010001,1", "MSISupported,0x00010001,0");
-        assert!(said.contains("MSISupported"), "{said}");
-    }
-
-    #[test]
-    fn a_device_that_everybody_may_do_anything_with_is_found() {
-        let said = said_of("(A;;GRGW;;;BU)", "(A;;GA;;;WD)");
-        assert!(said.contains("gives GA to WD"), "{said}");
-    }
-
-    #[test]
-    fn another_device_or_system_is_found() {
-        assert!(said_of("DEV_11E8", "DEV_11E9").contains("no model"));
-        assert!(said_of("...19041", "...16299").contains("19041 is needed"));
-    }
-
-    #[test]
-    fn a_string_that_is_not_there_is_found() {
-        let said = said_of("ServiceName       =", "Service           =");
-        assert!(said.contains("%ServiceName%"), "{said}");
-    }
-
-    #[test]
-    fn a_semicolon_in_quotes_begins_no_comment() {
-        assert_eq!(without_comment(r#"a = "b;c" ; d"#), r#"a = "b;c""#);
+        self.registry(service)?;
+        Ok(())
     }
 }

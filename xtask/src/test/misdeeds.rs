@@ -2,6 +2,8 @@
 //!
 //! It is one driver, `samples/misbehaving`, that does what its service's name says.
 
+mod failing;
+
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -16,7 +18,7 @@ use crate::setup::Host;
 const NONE: &str = "none";
 
 /// Each misdeed, and what is said of it: the rule, the call in which it was found broken, where.
-const MISDEEDS: [(&str, &[&str]); 53] = [
+const MISDEEDS: [(&str, &[&str]); 54] = [
     ("leaves_its_device_initializing", &["DeviceInitializing broken in AddDevice on processor 0"]),
     (
         "connects_at_dispatch_level",
@@ -59,6 +61,14 @@ const MISDEEDS: [(&str, &[&str]); 53] = [
             "InterruptObject broken in KeSynchronizeExecution on processor 0",
             "freed interrupt object 0xffffe",
             "was vector 0x",
+        ],
+    ),
+    (
+        "reads_an_interrupt_object_that_it_disconnected",
+        &[
+            "exception 14 (page fault) on processor 0 at IRQL 0",
+            "at misbehaving.sys+0x",
+            "address ffffe",
         ],
     ),
     (
@@ -320,7 +330,7 @@ pub(super) fn jobs(driver: &Path) -> impl Iterator<Item = Job> {
             expected: deed.expected,
         }
     });
-    std::iter::once(sound).chain(misdeeds).chain(deeds)
+    std::iter::once(sound).chain(misdeeds).chain(failing::jobs(driver)).chain(deeds)
 }
 
 /// Each misdeed that the bed finds broken a rule of the model's, with the rule.
@@ -336,7 +346,8 @@ pub(super) fn rules() -> impl Iterator<Item = (&'static str, &'static str)> {
 /// The names of these tests.
 pub(super) fn titles() -> impl Iterator<Item = String> {
     let deeds = DEEDS.into_iter().map(|deed| deed.title.to_owned());
-    std::iter::once(NONE).chain(MISDEEDS.iter().map(|(name, _)| *name)).map(title).chain(deeds)
+    let misdeeds = MISDEEDS.iter().chain(&failing::MISDEEDS).map(|(name, _)| *name);
+    std::iter::once(NONE).chain(misdeeds).map(title).chain(deeds)
 }
 
 fn job(driver: &Path, name: &str, expected: Expected) -> Job {
@@ -390,6 +401,7 @@ mod tests {
         let mut there: Vec<&str> = of_the_driver(&source).collect();
         let mut expected: Vec<&str> = MISDEEDS
             .iter()
+            .chain(&failing::MISDEEDS)
             .map(|(name, _)| *name)
             .chain(DEEDS.iter().map(|deed| deed.service))
             .chain([NONE])

@@ -3,9 +3,12 @@
 //! A test is one line, `ok NAME` or `FAILED NAME` with its output below; the last line counts them. What takes a
 //! set-up or a build gets it when the first test needs it, so that a filter keeps a run short.
 
+mod arm64;
+mod binary;
 mod contract;
 mod cross;
 mod damage;
+mod devfund;
 mod disassembly;
 mod examples;
 mod facets;
@@ -22,19 +25,25 @@ mod loom_steps;
 mod machine;
 mod map;
 mod misdeeds;
+mod packaged;
+mod program;
 mod proving;
+mod publishing;
 mod repository;
 mod rules;
 mod runner;
 mod sanitizer;
 mod scenarios;
 mod trace;
+mod windows;
 
 use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
 
+use self::binary::Kind;
+use self::devfund::Drivers;
 use self::machine::{Expected, Job};
 use self::repository::Locks;
 use self::runner::Runner;
@@ -42,7 +51,7 @@ use crate::driver::{self, Profile};
 use crate::layout::Layout;
 use crate::qemu::{Interrupt, Machine};
 use crate::setup::{self, Host};
-use crate::{bed, bench, mutants, text, twin};
+use crate::{bed, bench, client, mutants, package, twin};
 
 /// Runs the tests whose name contains `filter`, and says whether all passed.
 pub(crate) fn run(layout: &Layout, filter: Option<&str>) -> Result<bool> {
@@ -56,6 +65,12 @@ pub(crate) fn run(layout: &Layout, filter: Option<&str>) -> Result<bool> {
     runner.test("repository: the oldest Rust is stated, and is not newer than this one", || {
         repository::oldest_rust(layout)
     });
+    runner.test("repository: the packages to be published have their files and no others", || {
+        publishing::files(layout)
+    });
+    runner.test("repository: the packages to be published build from their files alone", || {
+        publishing::builds(layout)
+    });
     runner.test("repository: every public item has an example", || examples::check(layout));
     runner.test("repository: docs/contract.md says of every rule how it is upheld", || {
         contract::check(layout)
@@ -67,8 +82,12 @@ pub(crate) fn run(layout: &Layout, filter: Option<&str>) -> Result<bool> {
         "repository: model/RULES.md has every rule of the verifier, each with its tests",
         || rules::check(layout),
     );
-    runner.test("inf: edu.inx sets up interrupts, security and service", || {
-        inx::check(&text::read(&layout.root().join("inf").join("edu.inx"))?)
+    runner.test("repository: cargo make on Windows would find what it looks for", || {
+        windows::makefiles(layout)
+    });
+    runner.test("repository: what the workflows run is there", || windows::workflows(layout));
+    runner.test("inf: each INX leads to driver, security, interrupts and service", || {
+        inx::check_templates(layout)
     });
     test_drivers(&mut runner, &things);
     if runner.may_want("bed") {
@@ -85,9 +104,18 @@ pub(crate) fn run(layout: &Layout, filter: Option<&str>) -> Result<bool> {
         let rust = bench::count(bed, things.edu()?, &both)?;
         bench::compare_isr(&rust, &bench::count(bed, things.twin()?, &both)?)
     });
+    runner.test("bed: as many instructions are stepped through as the clock counts", || {
+        bench::check_clock(things.bed()?, things.edu()?)
+    });
+    runner.test("bed: a message costs no more among 512 than among five", || {
+        bench::check_scale(things.bed()?, layout, things.host()?)
+    });
     let own = runner.offered().clone();
     runner.test("repository: every mistake in docs/scenarios.md has its test", || {
         scenarios::check(layout, &own)
+    });
+    runner.test("repository: every test that docs/hlk.md names is there", || {
+        devfund::check(layout, &own)
     });
     runner.test("repository: the lock files are the same as before", || locks.compare(layout));
     Ok(runner.close())
@@ -108,6 +136,7 @@ fn test_drivers(runner: &mut Runner<'_>, things: &Things<'_>) {
         runner.test(&format!("lint: the bed ({})", cross::linter(&host.bed)), || {
             cross::lint_bed(layout, host)
         });
+        runner.test("lint: the user program, for Windows", || client::lint(layout));
     }
     runner.test("driver: samples/edu builds to edu.sys", || things.edu().map(drop));
     runner.test("driver: a second build compiles nothing", || {
@@ -135,6 +164,30 @@ fn test_drivers(runner: &mut Runner<'_>, things: &Things<'_>) {
             layout,
             [things.e1000e()?, things.facets()?, things.proving()?, things.minimal()?],
         )
+    });
+    runner.test("driver: edu.sys and e1000e.sys are as Windows wants an image to be", || {
+        binary::check([things.edu()?, things.e1000e()?], Kind::Packaged)
+    });
+    runner.test("driver: the other samples are as Windows wants an image to be", || {
+        binary::check([things.facets()?, things.proving()?, things.minimal()?], Kind::Tested)
+    });
+    runner.test("driver: an image that is not is refused, in each of the ways", || {
+        binary::check_the_check(things.edu()?)
+    });
+    runner.test("driver: wdk-build's packaging reads what the samples' makefile makes", || {
+        windows::tasks_of_wdk_build(layout, things.host()?)
+    });
+    runner.test("driver: edu and e1000e are packaged: INF, driver, catalogue, symbols", || {
+        packaged::check(layout, things.host()?)
+    });
+    runner.test("driver: a package with a changed driver or another's symbols is refused", || {
+        packaged::check_refusals(layout, things.host()?, things.e1000e()?)
+    });
+    runner.test("driver: the user program links for Windows, with what Windows itself has", || {
+        program::check(&client::build(layout)?)
+    });
+    runner.test("driver: edu and e1000e compile and link for Arm64", || {
+        arm64::check(layout, things.host()?)
     });
     runner.test("driver: the model's layouts are those of wdk-sys", || {
         cross::layouts(layout, things.host()?)
@@ -172,6 +225,12 @@ fn jobs<'a>(things: &'a Things<'_>) -> Result<(&'a Path, Vec<Job>)> {
     jobs.extend(misdeeds::jobs(things.misbehaving()?));
     jobs.extend(facets::jobs(things.facets()?));
     jobs.extend(proving::jobs(things.proving()?, edu));
+    jobs.extend(devfund::jobs(Drivers {
+        edu,
+        twin: things.twin()?,
+        e1000e: things.e1000e()?,
+        minimal: things.minimal()?,
+    }));
     for interrupt in [Interrupt::Message, Interrupt::Line] {
         let machine = Machine::with_edu(1, interrupt);
         jobs.push(Job {
@@ -182,6 +241,14 @@ fn jobs<'a>(things: &'a Things<'_>) -> Result<(&'a Path, Vec<Job>)> {
             expected: Expected::Success(&["minimal: status 0x1: 5! = 120", "left behind: nothing"]),
         });
     }
+    let package = package::make(things.layout, things.host()?, &things.layout.sample())?;
+    jobs.push(Job {
+        name: "the_packaged_driver_starts_with_its_version_and_signature".to_owned(),
+        driver: package.file("sys"),
+        command: machine.run_command(),
+        machine: machine.clone(),
+        expected: Expected::Success(&["START returned STATUS_SUCCESS", "left behind: nothing"]),
+    });
     jobs.push(Job {
         name: "a_strangers_driver_without_a_device_is_loaded_and_unloaded".to_owned(),
         driver: things.stranger()?.to_path_buf(),

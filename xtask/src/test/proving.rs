@@ -147,20 +147,20 @@ const EXPERIMENTS: [Experiment; 20] = [
         Expected::Refusal(&STORM),
     ),
     Experiment {
-        play: "test two_drivers_share_a_line_the_first_connected_first",
+        play: "test two_devices_of_a_driver_on_a_line_the_first_connected_first",
         devices: &["edu", "edu"],
         ..Experiment::of_edu(
-            "two share a line, and one goes while the other goes on",
+            "two devices of a driver share a line, and one goes while the other goes on",
             "shared",
             Interrupt::Line,
             Expected::Success(&["on a line, both in flight", "left behind: nothing"]),
         )
     },
     Experiment {
-        play: "test two_drivers_share_a_line_the_second_connected_first",
+        play: "test two_devices_of_a_driver_on_a_line_the_second_connected_first",
         devices: &["edu", "edu"],
         ..Experiment::of_edu(
-            "two share a line, connected the other way round",
+            "two devices of a driver share a line, connected the other way round",
             "shared",
             Interrupt::Line,
             Expected::Success(&["on a line, both in flight", "left behind: nothing"]),
@@ -246,6 +246,23 @@ const STORMS: [(&str, &str); 2] = [
     ),
 ];
 
+/// Two drivers on one line: the tests of the bed, by name, and who is there to the end.
+const PAIRS: [(&str, &str, Expected); 2] = [
+    (
+        "two drivers share a line, and the first is unloaded while the second goes on",
+        "two_drivers_share_a_line_and_the_first_is_unloaded",
+        Expected::Success(&[ASKED_BOTH[0], ASKED_BOTH[1], "proving is gone", NOTHING_LEFT]),
+    ),
+    (
+        "two drivers share a line, and the second is unloaded while the first goes on",
+        "two_drivers_share_a_line_and_the_second_is_unloaded",
+        Expected::Success(&[ASKED_BOTH[0], ASKED_BOTH[1], "edu is gone", NOTHING_LEFT]),
+    ),
+];
+
+/// Each service routine was asked for the other's interrupts.
+const ASKED_BOTH: [&str; 2] = ["only edu's device interrupts", "only proving's device interrupts"];
+
 /// The short form of the soak.
 const SHORT: Length = Length { cycles: 100, interrupts: 10_000 };
 
@@ -273,6 +290,16 @@ pub(super) fn jobs(driver: &Path, edu: &Path) -> impl Iterator<Item = Job> {
             expected: Expected::Refusal(&STORM),
         }
     });
+    let pairs = PAIRS.into_iter().map(|(words, test, expected)| {
+        let machine = Machine {
+            others: vec![edu.to_path_buf()],
+            play: format!("test {test}"),
+            service: Some("shared".to_owned()),
+            ..Machine::with_edu(2, Interrupt::Line)
+        };
+        let command = machine.run_command();
+        Job { name: title(words), driver: driver.to_path_buf(), machine, command, expected }
+    });
     let soak = Job {
         name: title("a short soak loses nothing and leaves nothing"),
         driver: driver.to_path_buf(),
@@ -280,7 +307,7 @@ pub(super) fn jobs(driver: &Path, edu: &Path) -> impl Iterator<Item = Job> {
         command: crate::soak::command(SHORT),
         expected: Expected::Success(&["soak: 103 connections", "soak: left behind: nothing"]),
     };
-    experiments.chain(storms).chain([soak])
+    experiments.chain(storms).chain(pairs).chain([soak])
 }
 
 fn title(words: &str) -> String {

@@ -100,6 +100,11 @@ pub(super) fn check(layout: &Layout, own: &BTreeSet<String>) -> Result<()> {
     Ok(())
 }
 
+/// The names of all tests that there are, as the pages in `docs/` write them; `own` are those of this program.
+pub(super) fn names(layout: &Layout, own: &BTreeSet<String>) -> Result<BTreeSet<String>> {
+    Ok(Known::collect(layout, own)?.0)
+}
+
 /// The functions that are tests.
 fn test_functions(source: &str) -> impl Iterator<Item = &str> {
     source.split("#[test]").skip(1).filter_map(|rest| {
@@ -108,9 +113,9 @@ fn test_functions(source: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// The bed's tests, which stand in lists.
+/// The bed's tests, which stand in lists; the name is the last of what is said of a test.
 fn bed_tests(source: &str) -> impl Iterator<Item = &str> {
-    source.split("test!(").skip(1).filter_map(|rest| Some(rest.split_once(')')?.0))
+    source.split("test!(").skip(1).filter_map(|rest| rest.split_once(')')?.0.split(", ").last())
 }
 
 /// Calls `with_source` with the text of each Rust file in `folder`.
@@ -175,6 +180,7 @@ mod tests {
     fn tests_are_told_from_other_functions() {
         let source = "fn helper() {}\n#[test]\n#[should_panic]\nfn it_panics() {}\n#[test]\nfn it_works() {}\n";
         assert_eq!(test_functions(source).collect::<Vec<_>>(), ["it_panics", "it_works"]);
-        assert_eq!(bed_tests("[test!(a), test!(b)]").collect::<Vec<_>>(), ["a", "b"]);
+        let listed = r#"[test!(a), test!("e1000e", b), test!("pair", Pair, c)]"#;
+        assert_eq!(bed_tests(listed).collect::<Vec<_>>(), ["a", "b", "c"]);
     }
 }

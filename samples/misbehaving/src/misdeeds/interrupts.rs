@@ -53,6 +53,14 @@ pub(super) fn stays_connected_at_remove(device: &Device) {
     device.interrupt.store(ptr::null_mut(), Ordering::Relaxed);
 }
 
+/// A page fault: what an interrupt object consists of is the kernel's, and freed with the disconnect.
+pub(super) fn reads_an_interrupt_object_that_it_disconnected(device: &Device) {
+    let object = device.interrupt.load(Ordering::Relaxed);
+    device.disconnect(CONNECT_LINE_BASED);
+    // SAFETY: breaks the rule: it is freed.
+    let _word = unsafe { object.cast::<u64>().read_volatile() };
+}
+
 /// Breaks `LineBasedOnce`: the lines are connected, and may be shared.
 pub(super) fn connects_its_line_twice(device: &Device) {
     let _status = device.connect();

@@ -9,7 +9,7 @@ use crate::dpc::Dpcs;
 use crate::event::Events;
 pub use crate::interrupt::Delivery;
 use crate::interrupt::Interrupts;
-use crate::nt::DEVICE_OBJECT;
+use crate::nt::{self, DEVICE_OBJECT};
 use crate::pool::Pool;
 use crate::work::WorkItems;
 use crate::{KERNEL, Kernel, kernel, thread};
@@ -17,8 +17,10 @@ use crate::{KERNEL, Kernel, kernel, thread};
 /// What interrupts the device has, and how connecting goes.
 #[derive(Clone, Copy, Debug)]
 pub struct Wiring {
-    /// How many messages; when there are none, there is a line.
+    /// How many messages; when there are none, there are lines.
     pub messages: u32,
+    /// How many lines.
+    pub lines: u32,
     /// The IRQL of all of them.
     pub irql: u8,
     /// Whether connecting fails.
@@ -36,7 +38,7 @@ pub enum Failure {
 
 impl Wiring {
     /// A line.
-    pub const LINE: Self = Self { messages: 0, irql: 5, failure: Failure::None };
+    pub const LINE: Self = Self { messages: 0, lines: 1, irql: 5, failure: Failure::None };
     /// A passive-level line.
     pub const PASSIVE: Self = Self { irql: thread::PASSIVE, ..Self::LINE };
 
@@ -46,6 +48,32 @@ impl Wiring {
         Self { messages, ..Self::LINE }
     }
 
+    /// That many lines, which are connected one by one: by their vectors, which count from 0.
+    #[must_use]
+    pub const fn lines(lines: u32) -> Self {
+        Self { lines, ..Self::LINE }
+    }
+
+    /// The resource list with its lines, raw or translated.
+    #[must_use]
+    pub fn resources(self) -> Vec<u8> {
+        const ONE: u16 = 1;
+        let count = self.lines.to_ne_bytes();
+        let level = u32::from(self.irql).to_ne_bytes();
+        // One full descriptor of an internal bus, version and revision 1.
+        let head = [1_u32.to_ne_bytes(), [0; 4], [0; 4]].concat();
+        let versions = [ONE.to_ne_bytes(), ONE.to_ne_bytes()].concat();
+        let lines = (0..self.lines).flat_map(|vector: u32| {
+            let share = nt::_CM_SHARE_DISPOSITION::CmResourceShareShared.to_le_bytes()[0];
+            let kind = nt::CmResourceTypeInterrupt.to_le_bytes()[0];
+            let flags = nt::CM_RESOURCE_INTERRUPT_LEVEL_SENSITIVE.to_le_bytes();
+            let first = [kind, share, flags[0], flags[1]];
+            let affinity = 1_u64.to_ne_bytes();
+            [&first[..], &level, &vector.to_ne_bytes(), &affinity].concat()
+        });
+        head.into_iter().chain(versions).chain(count).chain(lines).collect()
+    }
+
     /// The same, but connecting fails late.
     #[must_use]
     pub const fn failing(self) -> Self {
@@ -53,7 +81,7 @@ impl Wiring {
     }
 
     pub(crate) fn vectors(self) -> usize {
-        self.messages.max(1) as usize
+        self.messages.max(self.lines) as usize
     }
 }
 
