@@ -159,6 +159,8 @@ pub(crate) fn message_parameters(
 /// - `parameters` are of one of the functions above;
 /// - the service context is complete and stays put until after the disconnect, so the routine may
 ///   run before this returns; routine and context go together.
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "else what comes back goes through memory, twice")]
 pub(crate) unsafe fn call_kernel(
     mut parameters: nt::IO_CONNECT_INTERRUPT_PARAMETERS,
 ) -> Result<Connection, ConnectErrorKind> {
@@ -257,11 +259,9 @@ fn call<H: InterruptHandler<D>, D: DeferredHalf<H>>(
     let lock = shared.lock();
     let line =
         Service { routine: Some(routine::line::<H, D>), context: block.as_ptr().cast(), lock };
-    let (parameters, resource) = match request {
-        Request::Line => (line_parameters(device, line), None),
-        Request::Vector(resource) => {
-            (vector_parameters(device, resource, resource.irql(), line), Some(resource))
-        }
+    let parameters = match request {
+        Request::Line => line_parameters(device, line),
+        Request::Vector(resource) => vector_parameters(device, resource, resource.irql(), line),
         Request::Messages { fall_back_to_line } => {
             let fallback = if fall_back_to_line {
                 line
@@ -270,7 +270,7 @@ fn call<H: InterruptHandler<D>, D: DeferredHalf<H>>(
             };
             let routine = Some(routine::message::<H, D> as _);
             let version = nt::CONNECT_MESSAGE_BASED;
-            (message_parameters(device, version, routine, fallback), None)
+            message_parameters(device, version, routine, fallback)
         }
         Request::Several(resources) => return call_for_each(resources, device, block),
     };
@@ -278,8 +278,12 @@ fn call<H: InterruptHandler<D>, D: DeferredHalf<H>>(
     // and stays until the teardown.
     let connection = unsafe { call_kernel(parameters) }?;
     let judged = judge(request, &connection);
+    let connected = match request {
+        Request::Vector(resource) => Connected::Vector(connection, resource),
+        _ => Connected::One(connection),
+    };
     // SAFETY: this thread alone reads or writes it until there is a registration.
-    unsafe { shared.set_connected(Connected::One { connection, resource }) };
+    unsafe { shared.set_connected(connected) };
     Ok(judged)
 }
 
@@ -334,6 +338,8 @@ struct Usable {
 }
 
 /// Whether what was connected is what was asked for.
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "else what comes back goes through memory, twice")]
 fn judge(request: Request<'_>, connection: &Connection) -> Result<Usable, ConnectErrorKind> {
     request.allows(connection)?;
     let Some(object) = connection.synchronization_object() else {

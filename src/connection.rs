@@ -54,7 +54,8 @@ impl Connection {
     /// # Safety
     ///
     /// They come from one call of `IoConnectInterruptEx` that returned a success.
-    #[inline]
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "else what comes back goes through memory, twice")]
     pub(crate) unsafe fn from_success(
         asked: nt::ULONG,
         version: nt::ULONG,
@@ -176,8 +177,10 @@ impl Connection {
 /// All that one request has connected.
 #[derive(Debug)]
 pub(crate) enum Connected {
-    /// One call's connection, and the resource if it was fully specified.
-    One { connection: Connection, resource: Option<InterruptResource> },
+    /// One call's connection.
+    One(Connection),
+    /// One call's connection, which was fully specified.
+    Vector(Connection, InterruptResource),
     /// One connection for each vector.
     Several(Vectors),
 }
@@ -186,7 +189,7 @@ impl Connected {
     /// The connections, in the request's order.
     pub(crate) fn connections(&self) -> impl Iterator<Item = &Connection> {
         let (one, several) = match self {
-            Self::One { connection, .. } => (Some(connection), None),
+            Self::One(connection) | Self::Vector(connection, _) => (Some(connection), None),
             Self::Several(vectors) => (None, Some(vectors)),
         };
         let several = several.into_iter().flat_map(Vectors::slots);
@@ -196,7 +199,8 @@ impl Connected {
     /// The resources of a fully specified connection, in the request's order; none otherwise.
     pub(crate) fn resources(&self) -> impl Iterator<Item = InterruptResource> {
         let (one, several) = match self {
-            Self::One { resource, .. } => (*resource, None),
+            Self::One(_) => (None, None),
+            Self::Vector(_, resource) => (Some(*resource), None),
             Self::Several(vectors) => (None, Some(vectors)),
         };
         let several = several.into_iter().flat_map(Vectors::slots);
@@ -206,7 +210,7 @@ impl Connected {
     /// The first connection: all share the lock, so it does for synchronising.
     pub(crate) fn first(&self) -> Option<&Connection> {
         match self {
-            Self::One { connection, .. } => Some(connection),
+            Self::One(connection) | Self::Vector(connection, _) => Some(connection),
             Self::Several(vectors) => vectors.slots().next()?.connection.as_ref(),
         }
     }
@@ -219,8 +223,10 @@ impl Connected {
     #[inline]
     pub(crate) unsafe fn disconnect(self) {
         match self {
-            // SAFETY: as the caller promises.
-            Self::One { connection, .. } => unsafe { connection.disconnect() },
+            Self::One(connection) | Self::Vector(connection, _) => {
+                // SAFETY: as the caller promises.
+                unsafe { connection.disconnect() };
+            }
             // SAFETY: as the caller promises.
             Self::Several(vectors) => unsafe { vectors.disconnect() },
         }
