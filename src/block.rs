@@ -16,7 +16,7 @@ use crate::deferred::sealed::Parts;
 use crate::deferred::{DeferredHalf, Home, NoDeferred};
 use crate::handler::{Interrupt, InterruptHandler, MessageId, Serviced, Source};
 use crate::irql::Irql;
-use crate::link::{Link, LinkCell, Way};
+use crate::link::{Guarded, Way};
 use crate::teardown::Body;
 use crate::{nt, pool, routine};
 
@@ -28,9 +28,7 @@ use crate::{nt, pool, routine};
 /// the DPC have it at any time. What they share lies in cells, each with a rule of its own.
 #[repr(C)]
 pub(crate) struct Block<H, D: DeferredHalf<H>> {
-    /// Touched only by the holder of the interrupt's lock; by anyone while not connected. First,
-    /// so that the ISR finds the handler at its service context.
-    handler: UnsafeCell<H>,
+    guarded: Guarded<H>,
     interrupt: InterruptState,
     /// Written while connecting, taken by the teardown, and read in between.
     connected: UnsafeCell<MaybeUninit<Connected>>,
@@ -39,12 +37,26 @@ pub(crate) struct Block<H, D: DeferredHalf<H>> {
 
 /// What of a block is neither half.
 struct InterruptState {
-    /// The interrupt's spin lock, the kernel's to touch.
+    /// The interrupt's spin lock, the kernel's to touch. It begins as 0, which is all that
+    /// `KeInitializeSpinLock` writes.
     lock: UnsafeCell<nt::KSPIN_LOCK>,
-    /// How many messages there are; `u32::MAX` until that is known. Touched only by the holder of
-    /// the interrupt's lock; by anyone while not connected.
+    /// How many messages the ISR takes for such: all, until it is known how many there are. Touched
+    /// only by the holder of the interrupt's lock; by anyone while not connected.
+    taken: UnsafeCell<u32>,
+    /// How many messages there are. Written once, by `connect`, before anybody reads it.
     messages: UnsafeCell<u32>,
-    link: LinkCell,
+}
+
+// SAFETY: the block stays where it is until the halves have been taken out, and the handler is
+// touched by the holder of the interrupt's lock only.
+unsafe impl<H, D: DeferredHalf<H>> Home<H, D::Parts> for Block<H, D> {
+    fn guarded(&self) -> &Guarded<H> {
+        &self.guarded
+    }
+
+    fn parts(&self) -> &D::Parts {
+        &self.deferred
+    }
 }
 
 impl<H, D: DeferredHalf<H>> Block<H, D> {
@@ -104,9 +116,12 @@ impl<H, D: DeferredHalf<H>> Block<H, D> {
     /// `block` comes from [`begin`](Self::begin), and `make` writes a handler to where it is told.
     unsafe fn complete(block: NonNull<Self>, make: impl FnOnce(*mut H)) -> Halves<H, D> {
         // SAFETY: within the memory.
-        let handler = unsafe { &raw mut (*block.as_ptr()).handler };
-        make(handler.cast());
-        // INVARIANT: all has been written but what is not known yet; nobody else has the block.
+        let guarded = unsafe { &raw mut (*block.as_ptr()).guarded };
+        // SAFETY: fresh memory, zeroed, aligned as `ALIGNED` checked; `make` writes a handler
+        // (caller).
+        unsafe { Guarded::lay_out(guarded, make) };
+        // INVARIANT: all has been written, or begins as zeroes, but what is not known yet; nobody
+        // else has the block.
         Halves { block }
     }
 
@@ -116,33 +131,20 @@ impl<H, D: DeferredHalf<H>> Block<H, D> {
         let Some(memory) = pool::allocate(Layout::new::<Self>()) else {
             return Err(deferred);
         };
+        // The memory is zeroes, and much of what is in it begins as such: the lock among it.
         let memory = memory.cast::<Self>();
         let block = memory.as_ptr();
         // SAFETY: within the memory.
-        let handler = unsafe { &raw mut (*block).handler };
-        // SAFETY: within the memory.
-        let interrupt = unsafe { &raw mut (*block).interrupt };
+        let taken = unsafe { &raw mut (*block).interrupt.taken };
+        // SAFETY: fresh memory, aligned as `ALIGNED` checked.
+        unsafe { taken.write(UnsafeCell::new(u32::MAX)) };
         // SAFETY: within the memory.
         let parts = unsafe { &raw mut (*block).deferred };
-        let state = InterruptState {
-            // KeInitializeSpinLock does nothing but this.
-            lock: UnsafeCell::new(0),
-            messages: UnsafeCell::new(u32::MAX),
-            link: LinkCell::new(),
-        };
-        // SAFETY: fresh memory, aligned as `ALIGNED` checked.
-        unsafe { interrupt.write(state) };
-        // SAFETY: just written.
-        let link = NonNull::from(unsafe { &(*interrupt).link });
-        // SAFETY: within the memory, hence not null.
-        let handler = unsafe { NonNull::new_unchecked(handler) };
-        // SAFETY: as above.
+        // SAFETY: as above, hence not null.
         let parts = unsafe { NonNull::new_unchecked(parts) };
-        // SAFETY: both lie in the block as long as the deferred half does, and the handler is
-        // touched under the lock that goes with the link.
-        let home = unsafe { Home::new(handler, link) };
-        // SAFETY: fresh memory, aligned, resident, and it stays put; PASSIVE_LEVEL (caller).
-        match unsafe { deferred.lay_out(parts, home) } {
+        // SAFETY: fresh memory, zeroed, aligned, resident, and it stays put; the parts are this
+        // block's, which is complete before it is connected; PASSIVE_LEVEL (caller).
+        match unsafe { deferred.lay_out(parts, memory) } {
             Ok(()) => Ok(memory),
             Err(deferred) => {
                 // SAFETY: allocated above, and nobody has it.
@@ -189,6 +191,16 @@ impl<H, D: DeferredHalf<H>> Block<H, D> {
         unsafe { connected.assume_init_ref() }
     }
 
+    /// How many messages there are; `u32::MAX` on a line or a vector.
+    ///
+    /// # Safety
+    ///
+    /// Published.
+    pub(crate) const unsafe fn messages(&self) -> u32 {
+        // SAFETY: nobody writes it any more (caller).
+        unsafe { *self.interrupt.messages.get() }
+    }
+
     /// The way to the handler.
     ///
     /// # Safety
@@ -196,7 +208,7 @@ impl<H, D: DeferredHalf<H>> Block<H, D> {
     /// Connected and published, and both during the borrow.
     pub(crate) const unsafe fn way(&self) -> Way<'_, H> {
         // SAFETY: published and connected (caller), and the lock guards the handler.
-        unsafe { Way::new(&self.handler, &self.interrupt.link) }
+        unsafe { Way::new(&self.guarded) }
     }
 }
 
@@ -209,8 +221,8 @@ impl<H: InterruptHandler<D>, D: DeferredHalf<H>> Block<H, D> {
     ///
     /// # Errors
     ///
-    /// That IRQL, if it is no device's. Nothing has been published then, and the handler stayed out
-    /// of it: the kernel has connected something else than was asked for.
+    /// That IRQL, if it is no device's. Then the handler stayed out of it: the kernel has connected
+    /// something else than was asked for.
     ///
     /// # Safety
     ///
@@ -222,25 +234,34 @@ impl<H: InterruptHandler<D>, D: DeferredHalf<H>> Block<H, D> {
         object: NonNull<nt::_KINTERRUPT>,
         messages: u32,
     ) -> Result<(), Irql> {
-        let publish = move |block: *mut Self| {
-            // SAFETY: `self`.
-            let block = unsafe { &*block };
-            let synchronize_irql = Irql::current();
-            if synchronize_irql <= Irql::DISPATCH {
-                return Err(synchronize_irql);
-            }
-            // SAFETY: the lock is held here.
-            unsafe { *block.interrupt.messages.get() = messages };
-            // SAFETY: once, and before anybody reads it (caller).
-            unsafe { block.interrupt.link.publish(Link { object, synchronize_irql }) };
-            // SAFETY: the lock is held, and only its holder touches the handler.
-            let handler = unsafe { &mut *block.handler.get() };
-            handler.enable();
-            Ok(())
-        };
+        // SAFETY: once, and before anybody reads it (caller).
+        unsafe { self.guarded.set_object(object) };
+        // SAFETY: likewise.
+        unsafe { *self.interrupt.messages.get() = messages };
         let this = ptr::from_ref(self).cast_mut();
         // SAFETY: connected, and PASSIVE_LEVEL is at most any synchronize IRQL (caller).
-        unsafe { routine::synchronize(object, this, publish) }
+        unsafe { routine::synchronize(object, this, Self::publish_under_the_lock) };
+        // SAFETY: written just now, by nobody else, and not again.
+        let irql = unsafe { self.guarded.synchronize_irql() };
+        if irql > Irql::DISPATCH { Ok(()) } else { Err(irql) }
+    }
+
+    /// What of [`publish`](Self::publish) is done by the lock's holder.
+    fn publish_under_the_lock(this: *mut Self) {
+        // SAFETY: the block that `publish` has, complete and in place.
+        let block = unsafe { &*this };
+        let irql = Irql::current();
+        // SAFETY: once, and before anybody reads it (`publish`).
+        unsafe { block.guarded.set_synchronize_irql(irql) };
+        if irql > Irql::DISPATCH {
+            // SAFETY: written by `publish`, and not again.
+            let messages = unsafe { *block.interrupt.messages.get() };
+            // SAFETY: the lock is held here.
+            unsafe { *block.interrupt.taken.get() = messages };
+            // SAFETY: the lock is held, and only its holder touches the handler.
+            let handler = unsafe { &mut *block.guarded.handler() };
+            handler.enable();
+        }
     }
 
     /// The ISR: calls the handler, if the message can be one.
@@ -251,7 +272,7 @@ impl<H: InterruptHandler<D>, D: DeferredHalf<H>> Block<H, D> {
     /// held.
     pub(crate) unsafe fn service_message(&self, message: nt::ULONG) -> Serviced {
         // SAFETY: the lock is held (caller).
-        if message >= unsafe { *self.interrupt.messages.get() } {
+        if message >= unsafe { *self.interrupt.taken.get() } {
             return Serviced::NotMine;
         }
         // SAFETY: as the caller promises.
@@ -268,7 +289,7 @@ impl<H: InterruptHandler<D>, D: DeferredHalf<H>> Block<H, D> {
         // the ISR.
         let interrupt = unsafe { Interrupt::new(source, self.dpc()) };
         // SAFETY: the lock is held (caller), and only its holder touches the handler.
-        let handler = unsafe { &mut *self.handler.get() };
+        let handler = unsafe { &mut *self.guarded.handler() };
         handler.service(&interrupt)
     }
 }
@@ -384,7 +405,7 @@ impl<H, D: DeferredHalf<H>> Halves<H, D> {
     #[must_use]
     pub const fn handler(&self) -> &H {
         // SAFETY: nobody else has it (invariant), and `self` is borrowed.
-        unsafe { &*self.block().handler.get() }
+        unsafe { &*self.block().guarded.handler() }
     }
 
     /// The handler, to change. Any IRQL.
@@ -403,7 +424,7 @@ impl<H, D: DeferredHalf<H>> Halves<H, D> {
     #[must_use]
     pub const fn handler_mut(&mut self) -> &mut H {
         // SAFETY: nobody else has it (invariant), and `self` is borrowed.
-        unsafe { &mut *self.block().handler.get() }
+        unsafe { &mut *self.block().guarded.handler() }
     }
 
     /// The deferred half. Any IRQL.
@@ -460,7 +481,7 @@ impl<H, D: DeferredHalf<H>> Halves<H, D> {
     pub(crate) unsafe fn take(self) -> (H, D::Inner) {
         let block = self.into_block();
         // SAFETY: complete and there (invariant).
-        let handler = unsafe { block.as_ref() }.handler.get();
+        let handler = unsafe { block.as_ref() }.guarded.handler();
         // SAFETY: nobody else's (invariant), and read once.
         let handler = unsafe { ptr::read(handler) };
         // SAFETY: as above.
@@ -487,7 +508,7 @@ impl<H, D: DeferredHalf<H>> Drop for Halves<H, D> {
     fn drop(&mut self) {
         pool::assert_may_free();
         // SAFETY: complete and nobody else's (invariant); dropped once, where it is.
-        unsafe { self.block().handler.get().drop_in_place() };
+        unsafe { self.block().guarded.handler().drop_in_place() };
         // SAFETY: as above.
         drop(unsafe { take_deferred(self.block) });
         // SAFETY: allocated by `allocate`, and nobody uses it any more.

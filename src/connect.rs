@@ -1,5 +1,6 @@
 //! Connecting: everything or nothing.
 
+use core::hint::cold_path;
 use core::ptr::{self, NonNull};
 
 use crate::block::{Block, Halves};
@@ -29,6 +30,7 @@ impl Request<'_> {
     pub(crate) fn check(self) -> Result<(), ConnectErrorKind> {
         let irql = Irql::current();
         if irql != Irql::PASSIVE {
+            cold_path();
             return Err(ConnectErrorKind::RaisedIrql(irql));
         }
         let resources = match &self {
@@ -47,6 +49,7 @@ impl Request<'_> {
     }
 
     /// Whether a successful connect may return `connection` for this request.
+    #[inline]
     const fn allows(self, connection: &Connection) -> Result<(), ConnectErrorKind> {
         match (self, connection.form()) {
             (Self::Line, Form::LineBased)
@@ -73,10 +76,11 @@ pub(crate) struct Service {
     pub(crate) lock: *mut nt::KSPIN_LOCK,
 }
 
-/// A parameter block for `CONNECT_LINE_BASED`.
+/// A parameter block for `CONNECT_LINE_BASED`. The call stores the interrupt object in `written`.
 pub(crate) fn line_parameters(
     device: PhysicalDevice,
     Service { routine, context, lock }: Service,
+    written: *mut nt::PVOID,
 ) -> nt::IO_CONNECT_INTERRUPT_PARAMETERS {
     let mut parameters = nt::IO_CONNECT_INTERRUPT_PARAMETERS {
         Version: nt::CONNECT_LINE_BASED,
@@ -84,6 +88,7 @@ pub(crate) fn line_parameters(
     };
     parameters.__bindgen_anon_1.LineBased = nt::IO_CONNECT_INTERRUPT_LINE_BASED_PARAMETERS {
         PhysicalDeviceObject: device.as_ptr(),
+        InterruptObject: written.cast(),
         ServiceRoutine: routine,
         ServiceContext: context,
         SpinLock: lock,
@@ -93,12 +98,13 @@ pub(crate) fn line_parameters(
 }
 
 /// A parameter block for `CONNECT_FULLY_SPECIFIED`, or `CONNECT_FULLY_SPECIFIED_GROUP` when the
-/// resource is in another group than 0.
+/// resource is in another group than 0. The call stores the interrupt object in `written`.
 pub(crate) fn vector_parameters(
     device: PhysicalDevice,
     resource: InterruptResource,
     synchronize_irql: Irql,
     Service { routine, context, lock }: Service,
+    written: *mut nt::PVOID,
 ) -> nt::IO_CONNECT_INTERRUPT_PARAMETERS {
     let group = resource.group();
     let mut parameters = nt::IO_CONNECT_INTERRUPT_PARAMETERS {
@@ -112,6 +118,7 @@ pub(crate) fn vector_parameters(
     parameters.__bindgen_anon_1.FullySpecified =
         nt::IO_CONNECT_INTERRUPT_FULLY_SPECIFIED_PARAMETERS {
             PhysicalDeviceObject: device.as_ptr(),
+            InterruptObject: written.cast(),
             ServiceRoutine: routine,
             ServiceContext: context,
             SpinLock: lock,
@@ -131,16 +138,18 @@ pub(crate) fn vector_parameters(
 }
 
 /// A parameter block for `CONNECT_MESSAGE_BASED`, or for another `version` with the same members.
+/// The call stores the message table in `written`, or the interrupt object of the fallback.
 pub(crate) fn message_parameters(
     device: PhysicalDevice,
     version: nt::ULONG,
     routine: nt::PKMESSAGE_SERVICE_ROUTINE,
     fallback: Service,
+    written: *mut nt::PVOID,
 ) -> nt::IO_CONNECT_INTERRUPT_PARAMETERS {
     let Service { routine: fallback, context, lock } = fallback;
     let mut parameters =
         nt::IO_CONNECT_INTERRUPT_PARAMETERS { Version: version, ..Default::default() };
-    parameters.__bindgen_anon_1.MessageBased = nt::IO_CONNECT_INTERRUPT_MESSAGE_BASED_PARAMETERS {
+    let mut message = nt::IO_CONNECT_INTERRUPT_MESSAGE_BASED_PARAMETERS {
         PhysicalDeviceObject: device.as_ptr(),
         MessageServiceRoutine: routine,
         ServiceContext: context,
@@ -148,6 +157,8 @@ pub(crate) fn message_parameters(
         FallBackServiceRoutine: fallback,
         ..Default::default()
     };
+    message.ConnectionContext.Generic = written;
+    parameters.__bindgen_anon_1.MessageBased = message;
     parameters
 }
 
@@ -156,28 +167,16 @@ pub(crate) fn message_parameters(
 /// # Safety
 ///
 /// - `PASSIVE_LEVEL`, and the device is started ([`PhysicalDevice::new`]);
-/// - `parameters` are of one of the functions above;
+/// - `parameters` returns those of one of the functions above, with the place it is given;
 /// - the service context is complete and stays put until after the disconnect, so the routine may
 ///   run before this returns; routine and context go together.
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "else what comes back goes through memory, twice")]
 pub(crate) unsafe fn call_kernel(
-    mut parameters: nt::IO_CONNECT_INTERRUPT_PARAMETERS,
+    parameters: impl FnOnce(*mut nt::PVOID) -> nt::IO_CONNECT_INTERRUPT_PARAMETERS,
 ) -> Result<Connection, ConnectErrorKind> {
-    let asked = parameters.Version;
     let mut written: nt::PVOID = ptr::null_mut();
-    let out = &raw mut written;
-    // Where the call stores the interrupt object or the message table. It is the second member of
-    // each of the three structures, but only one of them is there.
-    match asked {
-        nt::CONNECT_LINE_BASED => {
-            parameters.__bindgen_anon_1.LineBased.InterruptObject = out.cast();
-        }
-        nt::CONNECT_FULLY_SPECIFIED | nt::CONNECT_FULLY_SPECIFIED_GROUP => {
-            parameters.__bindgen_anon_1.FullySpecified.InterruptObject = out.cast();
-        }
-        _ => parameters.__bindgen_anon_1.MessageBased.ConnectionContext.Generic = out,
-    }
+    let mut parameters = parameters(&raw mut written);
     // SAFETY:
     // - the parameters are zeroed, then filled for their Version (caller); `written` outlives the
     //   call;
@@ -191,8 +190,8 @@ pub(crate) unsafe fn call_kernel(
     if !nt::nt_success(status) {
         return Err(ConnectErrorKind::Refused(status));
     }
-    // SAFETY: all are of this call, a success.
-    unsafe { Connection::from_success(asked, parameters.Version, written) }
+    // SAFETY: both are of this call, a success.
+    unsafe { Connection::from_success(parameters.Version, written) }
         .ok_or(ConnectErrorKind::NothingConnected)
 }
 
@@ -259,9 +258,13 @@ fn call<H: InterruptHandler<D>, D: DeferredHalf<H>>(
     let lock = shared.lock();
     let line =
         Service { routine: Some(routine::line::<H, D>), context: block.as_ptr().cast(), lock };
-    let parameters = match request {
-        Request::Line => line_parameters(device, line),
-        Request::Vector(resource) => vector_parameters(device, resource, resource.irql(), line),
+    if let Request::Several(resources) = request {
+        return call_for_each(resources, device, block);
+    }
+    let parameters = |written| match request {
+        Request::Vector(resource) => {
+            vector_parameters(device, resource, resource.irql(), line, written)
+        }
         Request::Messages { fall_back_to_line } => {
             let fallback = if fall_back_to_line {
                 line
@@ -269,21 +272,21 @@ fn call<H: InterruptHandler<D>, D: DeferredHalf<H>>(
                 Service { routine: Some(routine::refused_line), ..line }
             };
             let routine = Some(routine::message::<H, D> as _);
-            let version = nt::CONNECT_MESSAGE_BASED;
-            message_parameters(device, version, routine, fallback)
+            message_parameters(device, nt::CONNECT_MESSAGE_BASED, routine, fallback, written)
         }
-        Request::Several(resources) => return call_for_each(resources, device, block),
+        Request::Line | Request::Several(_) => line_parameters(device, line, written),
     };
     // SAFETY: PASSIVE_LEVEL (`check`). Context and routine are the block and its; it is complete,
     // and stays until the teardown.
     let connection = unsafe { call_kernel(parameters) }?;
     let judged = judge(request, &connection);
-    let connected = match request {
-        Request::Vector(resource) => Connected::Vector(connection, resource),
-        _ => Connected::One(connection),
-    };
-    // SAFETY: this thread alone reads or writes it until there is a registration.
-    unsafe { shared.set_connected(connected) };
+    if let Request::Vector(resource) = request {
+        // SAFETY: this thread alone reads or writes it until there is a registration.
+        unsafe { shared.set_connected(Connected::Vector(connection, resource)) };
+    } else {
+        // SAFETY: as above.
+        unsafe { shared.set_connected(Connected::One(connection)) };
+    }
     Ok(judged)
 }
 
@@ -303,7 +306,7 @@ fn call_for_each<H: InterruptHandler<D>, D: DeferredHalf<H>>(
     for (index, &resource) in resources.iter().enumerate() {
         let routine = Some(routine::vector::<H, D> as _);
         let service = Service { routine, context: vectors.context(index), lock };
-        let parameters = vector_parameters(device, resource, highest, service);
+        let parameters = |written| vector_parameters(device, resource, highest, service, written);
         // SAFETY: PASSIVE_LEVEL (`check`). The routine takes a slot as its context, which is
         // complete and stays until all are disconnected, as the block does.
         let outcome = unsafe { call_kernel(parameters) }.and_then(|connection| {
@@ -342,8 +345,11 @@ struct Usable {
 #[expect(clippy::inline_always, reason = "else what comes back goes through memory, twice")]
 fn judge(request: Request<'_>, connection: &Connection) -> Result<Usable, ConnectErrorKind> {
     request.allows(connection)?;
-    let Some(object) = connection.synchronization_object() else {
+    // SAFETY: just looked at.
+    let messages = unsafe { connection.read_messages() }.unwrap_or(u32::MAX);
+    // SAFETY: likewise, and the number was just read.
+    let Some(object) = (unsafe { connection.object(messages, 0) }) else {
         return Err(ConnectErrorKind::Unexpected { version: connection.version() });
     };
-    Ok(Usable { object, messages: connection.messages().unwrap_or(u32::MAX) })
+    Ok(Usable { object, messages })
 }

@@ -18,73 +18,43 @@ use crate::{nt, pool};
 ///
 /// Exists only after `IoConnectInterruptEx` succeeded, and until `IoDisconnectInterruptEx` is
 /// called with it: `context` is the pointer that the call wrote, and `version` the Version that it
-/// returned. With [`Form::MessageBased`] `context` is the message table, and `messages` its count;
-/// with [`Form::LineBased`] and [`Form::FullySpecified`] `context` is the interrupt object.
+/// returned.
 ///
 /// [page]: https://learn.microsoft.com/windows-hardware/drivers/kernel/removing-an-isr
 #[derive(Debug)]
 pub(crate) struct Connection {
     version: nt::ULONG,
-    form: Form,
-    /// The table's count, read once; 0 when there is no table.
-    messages: u32,
     context: NonNull<c_void>,
 }
 
-/// What of three a connection is.
+/// What a connection is, by its Version.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Form {
-    /// `CONNECT_LINE_BASED`: asked for, or fallen back to.
+    /// `CONNECT_LINE_BASED`: asked for, or fallen back to. The context is the interrupt object.
     LineBased,
-    /// `CONNECT_FULLY_SPECIFIED`, or `CONNECT_FULLY_SPECIFIED_GROUP`.
+    /// `CONNECT_FULLY_SPECIFIED`, or `CONNECT_FULLY_SPECIFIED_GROUP`. The context is the interrupt
+    /// object.
     FullySpecified,
-    /// `CONNECT_MESSAGE_BASED`, or the undocumented `CONNECT_MESSAGE_BASED_PASSIVE`.
+    /// `CONNECT_MESSAGE_BASED`. The context is the message table.
     MessageBased,
-    /// A Version that does not go with the request. Good for disconnecting, for nothing else.
+    /// The undocumented `CONNECT_MESSAGE_BASED_PASSIVE`. The context is the message table.
+    PassiveMessageBased,
+    /// Another Version. Good for disconnecting, for nothing else.
     Unknown,
 }
 
 impl Connection {
     /// Reads the outcome of a connect that the kernel reported as a success.
     ///
-    /// `asked` is the Version asked for, `version` the parameter block's after the call, `written`
-    /// what the call wrote through the out-pointer. `None`: nothing was written, so nothing is
-    /// connected.
+    /// `version` is the parameter block's after the call, `written` what the call wrote through
+    /// the out-pointer. `None`: nothing was written, so nothing is connected.
     ///
     /// # Safety
     ///
     /// They come from one call of `IoConnectInterruptEx` that returned a success.
-    #[inline(always)]
-    #[expect(clippy::inline_always, reason = "else what comes back goes through memory, twice")]
-    pub(crate) unsafe fn from_success(
-        asked: nt::ULONG,
-        version: nt::ULONG,
-        written: nt::PVOID,
-    ) -> Option<Self> {
-        let context = NonNull::new(written)?;
-        let (form, messages) = match (asked, version) {
-            (
-                nt::CONNECT_LINE_BASED
-                | nt::CONNECT_MESSAGE_BASED
-                | nt::CONNECT_MESSAGE_BASED_PASSIVE,
-                nt::CONNECT_LINE_BASED,
-            ) => (Form::LineBased, 0),
-            (
-                nt::CONNECT_FULLY_SPECIFIED | nt::CONNECT_FULLY_SPECIFIED_GROUP,
-                nt::CONNECT_FULLY_SPECIFIED | nt::CONNECT_FULLY_SPECIFIED_GROUP,
-            ) => (Form::FullySpecified, 0),
-            (nt::CONNECT_MESSAGE_BASED, nt::CONNECT_MESSAGE_BASED)
-            | (nt::CONNECT_MESSAGE_BASED_PASSIVE, nt::CONNECT_MESSAGE_BASED_PASSIVE) => {
-                let table = context.cast::<nt::IO_INTERRUPT_MESSAGE_INFO>();
-                // SAFETY: with this Version the context is the connection's message table.
-                let messages = unsafe { (*table.as_ptr()).MessageCount };
-                (Form::MessageBased, messages)
-            }
-            _ => (Form::Unknown, 0),
-        };
-        // INVARIANT: the caller vouches for the success; version and pointer are its, and the form
-        // is that of both Versions.
-        Some(Self { version, form, messages, context })
+    pub(crate) unsafe fn from_success(version: nt::ULONG, written: nt::PVOID) -> Option<Self> {
+        // INVARIANT: the caller vouches for the success; version and pointer are its.
+        Some(Self { version, context: NonNull::new(written)? })
     }
 
     /// The Version that the connect returned.
@@ -92,39 +62,69 @@ impl Connection {
         self.version
     }
 
+    /// What the Version says. Whether it goes with what was asked for, is for the request to say.
     pub(crate) const fn form(&self) -> Form {
-        self.form
+        match self.version {
+            nt::CONNECT_LINE_BASED => Form::LineBased,
+            nt::CONNECT_FULLY_SPECIFIED | nt::CONNECT_FULLY_SPECIFIED_GROUP => Form::FullySpecified,
+            nt::CONNECT_MESSAGE_BASED => Form::MessageBased,
+            nt::CONNECT_MESSAGE_BASED_PASSIVE => Form::PassiveMessageBased,
+            _ => Form::Unknown,
+        }
     }
 
-    /// How many messages the device got; `None` on a line.
-    pub(crate) const fn messages(&self) -> Option<u32> {
-        match self.form {
-            Form::MessageBased => Some(self.messages),
+    /// How many messages the kernel's table says the device got; `None` on a line.
+    ///
+    /// # Safety
+    ///
+    /// The connection is of a form that its request allows.
+    pub(crate) const unsafe fn read_messages(&self) -> Option<u32> {
+        match self.form() {
+            Form::MessageBased | Form::PassiveMessageBased => {
+                let table = self.context.cast::<nt::IO_INTERRUPT_MESSAGE_INFO>();
+                // SAFETY: in this form the context is the connection's message table.
+                Some(unsafe { (*table.as_ptr()).MessageCount })
+            }
             _ => None,
         }
     }
 
     /// The message table; `None` on a line.
-    pub(crate) const fn table(&self) -> Option<MessageTable<'_>> {
-        let Form::MessageBased = self.form else {
-            return None;
-        };
-        // SAFETY: the table and its count are this connection's, which is there while it is
-        // borrowed: disconnecting takes it.
-        Some(unsafe { MessageTable::new(self.context.cast(), self.messages) })
+    ///
+    /// # Safety
+    ///
+    /// The connection is of a form that its request allows, and `messages` what was [read] from it,
+    /// or less.
+    ///
+    /// [read]: Self::read_messages
+    pub(crate) const unsafe fn table(&self, messages: u32) -> Option<MessageTable<'_>> {
+        match self.form() {
+            Form::MessageBased | Form::PassiveMessageBased => {
+                // SAFETY: the table and its count are this connection's (caller), which is there
+                // while it is borrowed: disconnecting takes it.
+                Some(unsafe { MessageTable::new(self.context.cast(), messages) })
+            }
+            _ => None,
+        }
     }
 
-    /// The object to synchronise with, when all share one lock.
+    /// The interrupt object of message `index`, or of the line; `None` past the last message, or
+    /// when the table lacks it.
     ///
-    /// All messages share the lock that was supplied when connecting, and with it the IRQL, so any
-    /// message's object does; this is the first one's. `None` when the table is empty or lacks
-    /// the object, or the connection is not what was asked for.
-    pub(crate) fn synchronization_object(&self) -> Option<NonNull<nt::_KINTERRUPT>> {
-        match self.form {
-            Form::LineBased | Form::FullySpecified => Some(self.context.cast()),
-            Form::MessageBased => self.table()?.object(0),
-            Form::Unknown => None,
-        }
+    /// All messages share the lock that was supplied when connecting, if there was one, and with it
+    /// the IRQL. Then any message's object does for synchronising.
+    ///
+    /// # Safety
+    ///
+    /// As for [`table`](Self::table).
+    pub(crate) unsafe fn object(
+        &self,
+        messages: u32,
+        index: u32,
+    ) -> Option<NonNull<nt::_KINTERRUPT>> {
+        // SAFETY: as the caller promises.
+        let table = unsafe { self.table(messages) };
+        table.map_or_else(|| Some(self.context.cast()), |table| table.object(index as usize))
     }
 
     /// `IoReportInterruptActive`, or `IoReportInterruptInactive`.
@@ -304,6 +304,7 @@ impl Vectors {
     /// # Safety
     ///
     /// As [`Connection::disconnect`], for each.
+    #[cold]
     pub(crate) unsafe fn disconnect(self) {
         for index in 0..self.length {
             // SAFETY: within the slots (invariant).

@@ -10,20 +10,20 @@ mod threaded;
 mod work;
 mod work_queue;
 
-use core::cell::UnsafeCell;
 use core::fmt;
 use core::ptr::{self, NonNull};
 
 pub(crate) use self::dpc::DpcParts;
 pub use self::dpc::{Dpc, DpcImportance, ProcessorNumber};
+pub(crate) use self::sealed::Home;
+pub(crate) use self::shared::{AllGuarded, SharedParts};
 pub use self::shared::{SharedDeferred, SharedDeferredHandler, SharedDpc};
-pub(crate) use self::shared::{SharedHome, SharedParts};
 pub use self::threaded::ThreadedDpc;
 pub(crate) use self::threaded::ThreadedParts;
 pub use self::work::{FunctionDevice, Work, WorkHandler, WorkItem};
 pub(crate) use self::work::{PassiveWorkParts, WorkParts, assert_may_queue_work};
 pub(crate) use self::work_queue::{KERNEL_MODE, wait_for};
-use crate::link::{LinkCell, Way};
+use crate::link::Way;
 use crate::nt;
 
 /// The work that an ISR defers, run by a DPC ([`Dpc`], [`ThreadedDpc`]) under the rules of
@@ -233,13 +233,28 @@ pub struct NoDeferred;
 pub(crate) mod sealed {
     use core::ptr::NonNull;
 
-    use super::{DeferredKind, Home};
+    use super::DeferredKind;
+    use crate::link::Guarded;
     use crate::nt;
 
     pub trait Sealed {}
 
     /// A kind whose DPC an ISR can queue.
     pub trait Queued: Sealed {}
+
+    /// What a handler and its deferred half lie in together, and what the half's routines get as
+    /// their context.
+    ///
+    /// # Safety
+    ///
+    /// Both are the same each time, and stay where they are until the half has been taken out. The
+    /// handler is touched by the holder of the lock that goes with it only, once that is connected.
+    /// The parts are opened after object and IRQL of this handler have been stored.
+    pub unsafe trait Home<H, P> {
+        fn guarded(&self) -> &Guarded<H>;
+
+        fn parts(&self) -> &P;
+    }
 
     /// How a kind of deferred half is laid out in the memory of a registration for `H`.
     ///
@@ -253,9 +268,14 @@ pub(crate) mod sealed {
         ///
         /// # Safety
         ///
-        /// `PASSIVE_LEVEL`. `place` is valid for writing, resident, and stays put until
-        /// [`Parts::take`]; `home` is that of the handler it goes with.
-        unsafe fn lay_out(self, place: NonNull<Self::Parts>, home: Home<H>) -> Result<(), Self>
+        /// `PASSIVE_LEVEL`. `place` is valid for writing, zeroed, resident, and stays put until
+        /// [`Parts::take`]. It is that of the parts in `home`, which is complete before anything is
+        /// queued.
+        unsafe fn lay_out<C: Home<H, Self::Parts>>(
+            self,
+            place: NonNull<Self::Parts>,
+            home: NonNull<C>,
+        ) -> Result<(), Self>
         where
             Self: Sized;
     }
@@ -275,8 +295,8 @@ pub(crate) mod sealed {
         ///
         /// # Safety
         ///
-        /// The link has been published, the interrupt is connected, and both stay so until
-        /// [`close`](Self::close) and a flush after it.
+        /// Object and IRQL of the handler have been stored, the interrupt is connected, and both stay
+        /// so until [`close`](Self::close) and a flush after it.
         unsafe fn open(&self);
 
         /// Lets no user code run from here on, save what has been let in already.
@@ -323,7 +343,11 @@ impl DeferredKind for NoDeferred {
 impl<H> sealed::Laid<H> for NoDeferred {
     type Parts = ();
 
-    unsafe fn lay_out(self, _place: NonNull<()>, _home: Home<H>) -> Result<(), Self> {
+    unsafe fn lay_out<C: Home<H, ()>>(
+        self,
+        _place: NonNull<()>,
+        _home: NonNull<C>,
+    ) -> Result<(), Self> {
         Ok(())
     }
 }
@@ -350,53 +374,6 @@ impl sealed::Parts<()> for () {
     unsafe fn remove(&self) {}
 
     unsafe fn take(_place: NonNull<Self>) -> Self {}
-}
-
-/// Where the handler of a deferred half lies.
-///
-/// # Invariants
-///
-/// Both stay where they are until the half has been taken out; the handler is touched by the
-/// holder of the link's interrupt's lock only, once that is connected.
-#[derive(Debug)]
-pub struct Home<H> {
-    handler: NonNull<UnsafeCell<H>>,
-    link: NonNull<LinkCell>,
-}
-
-impl<H> Clone for Home<H> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<H> Copy for Home<H> {}
-
-impl<H> Home<H> {
-    /// # Safety
-    ///
-    /// The invariants.
-    pub(crate) const unsafe fn new(
-        handler: NonNull<UnsafeCell<H>>,
-        link: NonNull<LinkCell>,
-    ) -> Self {
-        // INVARIANT: the caller vouches for both.
-        Self { handler, link }
-    }
-
-    /// The way to the handler.
-    ///
-    /// # Safety
-    ///
-    /// The link has been published, and the interrupt stays connected during `'a`.
-    const unsafe fn way<'a>(self) -> Way<'a, H> {
-        // SAFETY: it stays where it is (invariant).
-        let handler = unsafe { self.handler.as_ref() };
-        // SAFETY: as above.
-        let link = unsafe { self.link.as_ref() };
-        // SAFETY: published and connected (caller); touched under the lock only (invariant).
-        unsafe { Way::new(handler, link) }
-    }
 }
 
 /// What a deferred half is given: the way to the ISR's state.

@@ -17,7 +17,7 @@ pub use self::registration::MessageRegistration;
 pub use self::request::EachMessage;
 use crate::deferred::sealed::Laid;
 use crate::deferred::{
-    DeferredHandler, Dpc, DpcParts, Home, NoDeferred, SharedDeferredHandler, SharedDpc, SharedHome,
+    DeferredHandler, Dpc, DpcParts, Home, NoDeferred, SharedDeferredHandler, SharedDpc,
     SharedParts, ThreadedDpc, ThreadedParts,
 };
 
@@ -61,11 +61,12 @@ impl<H, D: laid::LaidEach<H>> MessageHalf<H> for D {}
 pub(crate) mod laid {
     use core::ptr::NonNull;
 
+    use super::MessageBlock;
+    use crate::deferred::Home;
     use crate::deferred::sealed::{Parts, Sealed};
-    use crate::deferred::{Home, SharedHome};
 
     /// How a kind of deferred half is laid out in the memory of a registration for all messages.
-    pub trait LaidEach<H>: Sealed {
+    pub trait LaidEach<H>: Sealed + Sized {
         /// What all messages share.
         type Shared;
         type SharedInner;
@@ -79,23 +80,23 @@ pub(crate) mod laid {
 
         /// # Safety
         ///
-        /// `place` is valid for writing, resident, and stays put until it has been taken out;
-        /// `home` is that of the handlers it goes with.
+        /// `place` is valid for writing, zeroed, resident, and stays put until it has been taken
+        /// out. It is that of the shared parts in `block`, which is complete before anything is
+        /// queued.
         unsafe fn lay_out_shared(
             shared: Self::Shared,
             place: NonNull<Self::SharedParts>,
-            home: SharedHome<H>,
+            block: NonNull<MessageBlock<H, Self>>,
         );
 
         /// # Safety
         ///
-        /// As above, for one handler.
-        unsafe fn lay_out_own(own: Self::Own, place: NonNull<Self::OwnParts>, home: Home<H>);
-
-        /// # Safety
-        ///
-        /// Not open yet; at most as many as there are handlers.
-        unsafe fn set_count(parts: &Self::SharedParts, count: usize);
+        /// As above, for the parts of one handler in `home`.
+        unsafe fn lay_out_own<C: Home<H, Self::OwnParts>>(
+            own: Self::Own,
+            place: NonNull<Self::OwnParts>,
+            home: NonNull<C>,
+        );
     }
 }
 
@@ -115,29 +116,31 @@ macro_rules! each_its_own {
             unsafe fn lay_out_shared(
                 _shared: NoDeferred,
                 _place: NonNull<()>,
-                _home: SharedHome<H>,
+                _block: NonNull<MessageBlock<H, Self>>,
             ) {
             }
 
-            unsafe fn lay_out_own(own: Self, place: NonNull<$parts>, home: Home<H>) {
+            unsafe fn lay_out_own<C: Home<H, $parts>>(
+                own: Self,
+                place: NonNull<$parts>,
+                home: NonNull<C>,
+            ) {
                 // These kinds take nothing from the kernel, so there is nothing it could refuse.
                 // SAFETY: as the caller promises.
                 let _laid = unsafe { Laid::<H>::lay_out(own, place, home) };
             }
-
-            unsafe fn set_count(_parts: &(), _count: usize) {}
         }
     };
 }
 
 each_its_own!([H] NoDeferred, (), ());
-each_its_own!([H, T: DeferredHandler<H>] Dpc<T>, T, DpcParts<H, T>);
-each_its_own!([H, T: DeferredHandler<H>] ThreadedDpc<T>, T, ThreadedParts<H, T>);
+each_its_own!([H, T: DeferredHandler<H>] Dpc<T>, T, DpcParts<T>);
+each_its_own!([H, T: DeferredHandler<H>] ThreadedDpc<T>, T, ThreadedParts<T>);
 
 impl<H, T: SharedDeferredHandler<H>> laid::LaidEach<H> for SharedDpc<T> {
     type Shared = Self;
     type SharedInner = T;
-    type SharedParts = SharedParts<H, T>;
+    type SharedParts = SharedParts<T>;
     type Own = NoDeferred;
     type OwnInner = ();
     type OwnParts = ();
@@ -146,15 +149,19 @@ impl<H, T: SharedDeferredHandler<H>> laid::LaidEach<H> for SharedDpc<T> {
         crate::DeferredKind::into_inner(shared)
     }
 
-    unsafe fn lay_out_shared(shared: Self, place: NonNull<SharedParts<H, T>>, home: SharedHome<H>) {
+    unsafe fn lay_out_shared(
+        shared: Self,
+        place: NonNull<SharedParts<T>>,
+        block: NonNull<MessageBlock<H, Self>>,
+    ) {
         // SAFETY: as the caller promises.
-        unsafe { SharedParts::lay_out(shared, place, home) };
+        unsafe { SharedParts::lay_out(shared, place, block) };
     }
 
-    unsafe fn lay_out_own(_own: NoDeferred, _place: NonNull<()>, _home: Home<H>) {}
-
-    unsafe fn set_count(parts: &SharedParts<H, T>, count: usize) {
-        // SAFETY: as the caller promises.
-        unsafe { parts.set_count(count) };
+    unsafe fn lay_out_own<C: Home<H, ()>>(
+        _own: NoDeferred,
+        _place: NonNull<()>,
+        _home: NonNull<C>,
+    ) {
     }
 }

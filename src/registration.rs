@@ -100,7 +100,7 @@ where
 // - through `&self` the handler is reached under the interrupt's lock, which makes `&mut H` of it
 //   for one thread at a time: `H: Send` is what that takes, as for a mutex;
 // - the deferred half is `Send + Sync`, or there is none;
-// - what else is read, connection and link, does not change once published;
+// - what else is read, connection, object and IRQL, does not change once published;
 // - whoever owns the registration may tear it down on any thread and then owns both halves,
 //   which are `Send`.
 unsafe impl<H: InterruptHandler<D>, D: DeferredHalf<H>> Send for InterruptRegistration<H, D> {}
@@ -231,8 +231,8 @@ impl<H: InterruptHandler<D>, D: DeferredHalf<H>> InterruptRegistration<H, D> {
     #[must_use]
     pub fn kind(&self) -> ConnectionKind {
         let vectors = self.resources().count();
-        match self.first().and_then(Connection::messages) {
-            Some(messages) => ConnectionKind::MessageBased { messages },
+        match self.message_table() {
+            Some(table) => ConnectionKind::MessageBased { messages: table.count() },
             None if vectors > 0 => ConnectionKind::FullySpecified { vectors },
             None => ConnectionKind::LineBased,
         }
@@ -273,7 +273,10 @@ impl<H: InterruptHandler<D>, D: DeferredHalf<H>> InterruptRegistration<H, D> {
     /// ```
     #[must_use]
     pub fn message_table(&self) -> Option<MessageTable<'_>> {
-        self.first().and_then(Connection::table)
+        // SAFETY: published (invariant).
+        let messages = unsafe { self.block().messages() };
+        // SAFETY: of an allowed form, or there were no registration; the number was read from it.
+        unsafe { self.first()?.table(messages) }
     }
 
     /// The resources of a [fully specified](crate::FullySpecified) connection: vector, IRQL,

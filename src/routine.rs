@@ -4,14 +4,14 @@
 //! type parameters are the only link between a context and its type, so every routine is named
 //! together with the context it gets, in one expression, where it is registered.
 
-use core::mem::{ManuallyDrop, MaybeUninit};
+use core::mem::{self, ManuallyDrop, MaybeUninit};
 use core::ptr::{self, NonNull};
 
 use crate::block::Block;
 use crate::connection::Slot;
 use crate::deferred::{
-    DeferredHalf, DeferredHandler, DpcParts, PassiveWorkParts, SharedDeferredHandler, SharedParts,
-    ThreadedParts, WorkHandler, WorkParts,
+    DeferredHalf, DeferredHandler, DpcParts, Home, PassiveWorkParts, SharedDeferredHandler,
+    SharedDpc, ThreadedParts, WorkHandler, WorkParts,
 };
 use crate::handler::{InterruptHandler, Serviced, Source};
 use crate::messages::{MessageBlock, MessageHalf};
@@ -20,10 +20,7 @@ use crate::passive::{PassiveBlock, PassiveHalf, PassiveInterruptHandler};
 
 impl Serviced {
     const fn to_boolean(self) -> nt::BOOLEAN {
-        match self {
-            Self::NotMine => nt::FALSE,
-            Self::Claimed => nt::TRUE,
-        }
+        self as nt::BOOLEAN
     }
 }
 
@@ -177,7 +174,7 @@ kernel_routine! {
     }
 }
 
-/// Defines a `KDEFERRED_ROUTINE` whose context are the parts of a deferred half.
+/// Defines a `KDEFERRED_ROUTINE` whose context is what the deferred half lies in.
 macro_rules! deferred_routine {
     ($(#[$meta:meta])* $name:ident[$handler:ident] $parts:ident::$method:ident) => {
         kernel_routine! {
@@ -185,17 +182,18 @@ macro_rules! deferred_routine {
             ///
             /// # Safety
             ///
-            /// Called by the kernel for the parts' KDPC, the parts as deferred context. They stay
-            /// until the teardown has flushed the DPC.
-            pub(crate) unsafe fn $name[H, T: $handler<H>](
+            /// Called by the kernel for the KDPC of the home's parts, the home as deferred context.
+            /// It stays until the teardown has flushed the DPC.
+            pub(crate) unsafe fn $name[H, T: $handler<H>, C: Home<H, $parts<T>>](
                 _dpc: *mut nt::KDPC,
                 context: nt::PVOID,
                 _first: nt::PVOID,
                 _second: nt::PVOID,
             ) -> () {
-                // SAFETY: the context is the parts, complete and in place; all users share them.
-                let parts = unsafe { &*context.cast::<$parts<H, T>>() };
-                parts.$method();
+                // SAFETY: the context is the home, complete and in place; all users share it.
+                let home = unsafe { &*context.cast::<C>() };
+                // SAFETY: this is the routine of the parts' DPC, with their home.
+                unsafe { $parts::$method(home) };
             }
         }
     };
@@ -212,32 +210,47 @@ deferred_routine! {
 }
 
 deferred_routine! {
-    /// Of a [`SharedDpc`](crate::SharedDpc).
-    shared_dpc[SharedDeferredHandler] SharedParts::run
-}
-
-deferred_routine! {
     /// Of the DPC that queues a [`WorkItem`](crate::WorkItem).
     work_dpc[WorkHandler] WorkParts::request
 }
 
-/// Defines an `IO_WORKITEM_ROUTINE` whose context are the parts of a deferred half.
+kernel_routine! {
+    /// `KDEFERRED_ROUTINE` of a [`SharedDpc`](crate::SharedDpc).
+    ///
+    /// # Safety
+    ///
+    /// Called by the kernel for the KDPC of the block's shared parts, the block as deferred context.
+    /// It stays until the teardown has flushed the DPC.
+    pub(crate) unsafe fn shared_dpc[H, T: SharedDeferredHandler<H>](
+        _dpc: *mut nt::KDPC,
+        context: nt::PVOID,
+        _first: nt::PVOID,
+        _second: nt::PVOID,
+    ) -> () {
+        // SAFETY: the context is the block, hence not null.
+        let block = unsafe { NonNull::new_unchecked(context.cast::<MessageBlock<H, SharedDpc<T>>>()) };
+        // SAFETY: complete and in place; all its users share it.
+        unsafe { MessageBlock::run_shared(block) };
+    }
+}
+
+/// Defines an `IO_WORKITEM_ROUTINE`.
 macro_rules! work_routine {
-    ($(#[$meta:meta])* $name:ident $parts:ident) => {
+    ($(#[$meta:meta])* $name:ident[$($generics:tt)*] $home:ty, $run:path) => {
         kernel_routine! {
             $(#[$meta])*
             ///
             /// # Safety
             ///
-            /// Called by the kernel for the parts' work item, the parts as context. They stay until
-            /// the item is idle.
-            pub(crate) unsafe fn $name[H, T: WorkHandler<H>](
+            /// Called by the kernel for a work item, with the context that goes with it. That stays
+            /// until the item is idle.
+            pub(crate) unsafe fn $name[$($generics)*](
                 _device: *mut nt::DEVICE_OBJECT,
                 context: nt::PVOID,
             ) -> () {
-                if let Some(parts) = NonNull::new(context.cast::<$parts<H, T>>()) {
-                    // SAFETY: this is the item's routine, and the parts its context.
-                    unsafe { $parts::run(parts) };
+                if let Some(home) = NonNull::new(context.cast::<$home>()) {
+                    // SAFETY: this is the item's routine, and that its context.
+                    unsafe { $run(home) };
                 }
             }
         }
@@ -245,13 +258,13 @@ macro_rules! work_routine {
 }
 
 work_routine! {
-    /// Of a [`WorkItem`](crate::WorkItem) that a DPC queues.
-    work WorkParts
+    /// Of a [`WorkItem`](crate::WorkItem) that a DPC queues. The context is what it lies in.
+    work[H, T: WorkHandler<H>, C: Home<H, WorkParts<T>>] C, WorkParts::run
 }
 
 work_routine! {
-    /// Of a [`WorkItem`](crate::WorkItem) that a passive-level ISR queues.
-    passive_work PassiveWorkParts
+    /// Of a [`WorkItem`](crate::WorkItem) that a passive-level ISR queues. The context are its parts.
+    passive_work[H, T: WorkHandler<H>] PassiveWorkParts<H, T>, PassiveWorkParts::run
 }
 
 /// Calls `with_state` with `state`, under the lock of the interrupt `object`:
@@ -262,12 +275,27 @@ work_routine! {
 /// - `object` is connected, and stays so during the call;
 /// - the IRQL is at most the object's synchronize IRQL.
 #[inline]
-pub(crate) unsafe fn synchronize<S, R>(
+pub(crate) unsafe fn synchronize<S, F: FnOnce(*mut S) -> R, R>(
     object: NonNull<nt::_KINTERRUPT>,
     state: *mut S,
-    with_state: impl FnOnce(*mut S) -> R,
+    with_state: F,
 ) -> R {
     let with_state = ManuallyDrop::new(with_state);
+    if const { size_of::<F>() == 0 && size_of::<R>() == 0 } {
+        // Nothing but the state goes in, and nothing comes out.
+        let routine: nt::PKSYNCHRONIZE_ROUTINE = Some(synchronized_state::<S, F, R>);
+        // SAFETY:
+        // - the object is connected and the IRQL low enough (caller);
+        // - the routine takes the state, and a closure without bytes, which is this one.
+        let called = unsafe { nt::KeSynchronizeExecution(object.as_ptr(), routine, state.cast()) };
+        // In a release the kernel is trusted to do what the call is for: nothing unwritten would be
+        // read if it had not, as it would below.
+        debug_assert!(called != nt::FALSE, "KeSynchronizeExecution has not called its routine");
+        let result = MaybeUninit::<R>::uninit();
+        // SAFETY: it has no bytes that could be missing, and the routine, which the call has called,
+        // has left this one behind.
+        return unsafe { result.assume_init() };
+    }
     let mut call = Synchronized { state, with_state, result: MaybeUninit::uninit() };
     let (routine, context) = call.routine();
     // SAFETY:
@@ -278,6 +306,22 @@ pub(crate) unsafe fn synchronize<S, R>(
     assert!(called != nt::FALSE, "KeSynchronizeExecution has not called its routine");
     // SAFETY: the routine has been called, and writes the result before it returns.
     unsafe { call.result.assume_init() }
+}
+
+kernel_routine! {
+    /// `KSYNCHRONIZE_ROUTINE`: calls a closure without bytes with the state, and leaves its result,
+    /// which has none either, to whoever called `KeSynchronizeExecution`.
+    ///
+    /// # Safety
+    ///
+    /// `F` and `R` have no bytes. Called once, by `KeSynchronizeExecution`, with what the closure
+    /// takes, on behalf of somebody who has such a closure and does not use it any more.
+    unsafe fn synchronized_state[S, F: FnOnce(*mut S) -> R, R](context: nt::PVOID) -> nt::BOOLEAN {
+        // SAFETY: nothing is read, since it has no bytes; the one that there is, is taken over.
+        let with_state = unsafe { NonNull::<F>::dangling().read() };
+        mem::forget(with_state(context.cast()));
+        nt::TRUE
+    }
 }
 
 /// A closure on its way through `KeSynchronizeExecution`, and its result on the way back.

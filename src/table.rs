@@ -140,6 +140,11 @@ impl<'a> MessageTable<'a> {
         self.length as usize
     }
 
+    /// The same, as the kernel counts.
+    pub(crate) const fn count(&self) -> u32 {
+        self.length
+    }
+
     /// Whether no message is connected, which does not happen with a registration.
     ///
     /// # Examples

@@ -1,11 +1,11 @@
 //! The deferred half that a DPC runs.
 
-use core::cell::UnsafeCell;
 use core::fmt;
 use core::ptr::NonNull;
 
-use super::life::Life;
+use super::life::LiveDpc;
 use super::{Deferred, DeferredHandler, DeferredKind, Home, sealed};
+use crate::link::Way;
 use crate::{nt, routine};
 
 /// A deferred half that a DPC runs at `DISPATCH_LEVEL`: a `T`, which is a [`DeferredHandler`].
@@ -187,56 +187,73 @@ impl Settings {
 }
 
 /// A DPC and what it runs, as they lie in the registration's memory.
-pub struct DpcParts<H, T> {
-    dpc: UnsafeCell<nt::KDPC>,
-    life: Life,
-    home: Home<H>,
+pub struct DpcParts<T> {
+    dpc: LiveDpc,
     handler: T,
 }
 
-impl<H, T> fmt::Debug for DpcParts<H, T> {
+impl<T> fmt::Debug for DpcParts<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("DpcParts").finish_non_exhaustive()
     }
 }
 
 impl<H, T: DeferredHandler<H>> sealed::Laid<H> for Dpc<T> {
-    type Parts = DpcParts<H, T>;
+    type Parts = DpcParts<T>;
 
-    unsafe fn lay_out(self, place: NonNull<DpcParts<H, T>>, home: Home<H>) -> Result<(), Self> {
+    unsafe fn lay_out<C: Home<H, DpcParts<T>>>(
+        self,
+        place: NonNull<DpcParts<T>>,
+        home: NonNull<C>,
+    ) -> Result<(), Self> {
         let Self { handler, settings } = self;
-        let dpc = UnsafeCell::new(nt::KDPC::default());
+        let at = place.as_ptr();
+        // SAFETY: within the place.
+        let inner = unsafe { &raw mut (*at).handler };
         // SAFETY: valid for writing (caller).
-        unsafe { place.write(DpcParts { dpc, life: Life::new(), home, handler }) };
-        // SAFETY: just written.
-        let dpc = unsafe { place.as_ref() }.dpc.get();
-        let routine = Some(routine::dpc::<H, T> as _);
+        unsafe { inner.write(handler) };
+        // SAFETY: within the place.
+        let dpc = unsafe { &raw mut (*at).dpc };
+        // SAFETY: valid for writing and zeroed (caller).
+        unsafe { LiveDpc::lay_out(dpc) };
+        // SAFETY: complete: all of it has been written, but for the KDPC, which is zeroes.
+        let dpc = unsafe { place.as_ref() }.dpc.as_ptr();
+        let routine = Some(routine::dpc::<H, T, C> as _);
         // SAFETY: the KDPC is resident, stays put (caller), and is initialised this once; the
-        // routine takes these parts as its context.
-        unsafe { nt::KeInitializeDpc(dpc, routine, place.as_ptr().cast()) };
+        // routine takes the home of these parts as its context.
+        unsafe { nt::KeInitializeDpc(dpc, routine, home.as_ptr().cast()) };
         // SAFETY: just initialised.
         unsafe { settings.apply(dpc) };
         Ok(())
     }
 }
 
-impl<H, T: DeferredHandler<H>> DpcParts<H, T> {
+impl<T> DpcParts<T> {
     /// The DPC's routine: runs the deferred half, unless it is too early or too late.
-    pub(crate) fn run(&self) {
-        if self.life.may_run() {
+    ///
+    /// # Safety
+    ///
+    /// Called by the DPC's routine, with the home of these parts.
+    pub(crate) unsafe fn run<H>(home: &impl Home<H, Self>)
+    where
+        T: DeferredHandler<H>,
+    {
+        let parts = home.parts();
+        if parts.dpc.may_run() {
             // SAFETY: opened after publishing, and the teardown does not disconnect before it
-            // has closed the life and waited for those let in before.
-            let way = unsafe { self.home.way() };
-            self.handler.run(&Deferred::new(way));
+            // has closed the life and waited for those let in before; touched under the lock only
+            // (`Home`).
+            let way = unsafe { Way::new(home.guarded()) };
+            parts.handler.run(&Deferred::new(way));
         }
     }
 }
 
-impl<H, T: DeferredHandler<H>> sealed::Parts<T> for DpcParts<H, T> {
+impl<T> sealed::Parts<T> for DpcParts<T> {
     const DEFERS: bool = true;
 
     fn dpc(&self) -> *mut nt::KDPC {
-        self.dpc.get()
+        self.dpc.as_ptr()
     }
 
     fn inner(&self) -> &T {
@@ -244,15 +261,12 @@ impl<H, T: DeferredHandler<H>> sealed::Parts<T> for DpcParts<H, T> {
     }
 
     unsafe fn open(&self) {
-        if self.life.open() {
-            // SAFETY: initialised when it was laid out. What was published is visible to it,
-            // because it was opened after.
-            unsafe { super::queue(self.dpc.get()) };
-        }
+        // SAFETY: initialised when it was laid out.
+        unsafe { self.dpc.open() };
     }
 
     fn close(&self) {
-        self.life.close();
+        self.dpc.close();
     }
 
     fn is_inside(&self) -> bool {
@@ -261,8 +275,8 @@ impl<H, T: DeferredHandler<H>> sealed::Parts<T> for DpcParts<H, T> {
     }
 
     unsafe fn remove(&self) {
-        // SAFETY: initialised when it was laid out. What is lost runs no user code (caller).
-        unsafe { nt::KeRemoveQueueDpc(self.dpc.get()) };
+        // SAFETY: initialised when it was laid out; closed, or never opened (caller).
+        unsafe { self.dpc.remove() };
     }
 
     unsafe fn take(place: NonNull<Self>) -> T {

@@ -1,8 +1,9 @@
-//! The life of a deferred half.
+//! The life of a deferred half, and of the DPC that begins it.
 
+use core::cell::UnsafeCell;
 use core::sync::atomic::Ordering;
 
-use crate::nt::AtomicU8;
+use crate::nt::{self, AtomicU8};
 
 /// Connecting, Running, Closed: whether user code of a deferred half may run.
 ///
@@ -66,5 +67,65 @@ impl Life {
     /// To Closed. A deferred routine that has already been let in may still be running.
     pub(super) fn close(&self) {
         self.0.store(CLOSED, Ordering::Release);
+    }
+}
+
+/// A KDPC, and the life of the deferred half that it runs.
+#[repr(C)]
+pub(super) struct LiveDpc {
+    life: Life,
+    /// The kernel's to touch, once it is initialised.
+    dpc: UnsafeCell<nt::KDPC>,
+}
+
+impl LiveDpc {
+    /// Begins a life. The KDPC is left as it is, zeroed, for the kernel to initialise.
+    ///
+    /// # Safety
+    ///
+    /// `place` is valid for writing, and zeroed.
+    pub(super) unsafe fn lay_out(place: *mut Self) {
+        // SAFETY: within the place.
+        let life = unsafe { &raw mut (*place).life };
+        // SAFETY: valid for writing (caller).
+        unsafe { life.write(Life::new()) };
+    }
+
+    pub(super) const fn as_ptr(&self) -> *mut nt::KDPC {
+        self.dpc.get()
+    }
+
+    /// As [`Life::may_run`].
+    #[inline]
+    pub(super) fn may_run(&self) -> bool {
+        self.life.may_run()
+    }
+
+    /// Lets user code run, and publishes what was written before. A DPC that parked is queued again.
+    ///
+    /// # Safety
+    ///
+    /// The KDPC is initialised, and stays until it has been [removed](Self::remove).
+    pub(super) unsafe fn open(&self) {
+        if self.life.open() {
+            // SAFETY: initialised (caller). What was published is visible to it, because it was
+            // opened after.
+            unsafe { super::queue(self.dpc.get()) };
+        }
+    }
+
+    /// As [`Life::close`].
+    pub(super) fn close(&self) {
+        self.life.close();
+    }
+
+    /// Takes it off the queue. It may still run until the DPCs have been flushed.
+    ///
+    /// # Safety
+    ///
+    /// The KDPC is initialised. Closed, or never opened: what is lost runs no user code.
+    pub(super) unsafe fn remove(&self) {
+        // SAFETY: initialised (caller).
+        unsafe { nt::KeRemoveQueueDpc(self.dpc.get()) };
     }
 }

@@ -1,13 +1,14 @@
 //! The deferred half that the handlers of all messages share.
 
-use core::cell::UnsafeCell;
 use core::fmt;
+use core::marker::PhantomData;
 use core::ptr::NonNull;
 
 use super::dpc::Settings;
-use super::life::Life;
+use super::life::LiveDpc;
 use super::{Deferred, DeferredKind, DpcImportance, ProcessorNumber, sealed};
-use crate::link::{LinkCell, Way};
+use crate::link::{Guarded, Way};
+use crate::messages::MessageBlock;
 use crate::{nt, routine};
 
 /// The work that the handlers of all messages defer, run by a [`SharedDpc`] at `DISPATCH_LEVEL`.
@@ -162,7 +163,7 @@ impl<T> DeferredKind for SharedDpc<T> {
 /// }
 /// ```
 pub struct SharedDeferred<'a, H> {
-    home: &'a SharedHome<H>,
+    all: AllGuarded<'a, H>,
 }
 
 impl<H> SharedDeferred<'_, H> {
@@ -199,7 +200,7 @@ impl<H> SharedDeferred<'_, H> {
     /// ```
     #[must_use]
     pub const fn count(&self) -> usize {
-        self.home.count
+        self.all.count
     }
 
     /// The way to the handler of message `index`, or of the line with index 0; `None` past the
@@ -241,8 +242,7 @@ impl<H> SharedDeferred<'_, H> {
     /// ```
     #[must_use]
     pub fn get(&self, index: usize) -> Option<Deferred<'_, H>> {
-        // SAFETY: opened after publishing, and connected while this value exists.
-        unsafe { self.home.way(index) }.map(Deferred::new)
+        self.all.way(index).map(Deferred::new)
     }
 
     /// The ways to all handlers, in the messages' order.
@@ -292,121 +292,111 @@ impl<H> fmt::Debug for SharedDeferred<'_, H> {
     }
 }
 
-/// Where the handlers of all messages lie.
+/// The ways to the handlers of all messages.
 ///
 /// # Invariants
 ///
-/// `count` handlers lie from `handlers` on, `stride` bytes from one to the next, and as many links
-/// from `links` on. They stay there until the half has been taken out, and a handler is touched by
-/// the holder of its link's interrupt's lock only, once that is connected.
-#[derive(Debug)]
-pub struct SharedHome<H> {
-    handlers: NonNull<UnsafeCell<H>>,
+/// - `count` of them lie from `first` on, `stride` bytes from one to the next, during `'a`.
+/// - Object and IRQL of each have been stored, and the interrupts stay connected during `'a`.
+/// - A handler is touched by the holder of its interrupt's lock only.
+pub(crate) struct AllGuarded<'a, H> {
+    first: NonNull<Guarded<H>>,
     stride: usize,
-    links: NonNull<LinkCell>,
     count: usize,
+    memory: PhantomData<&'a Guarded<H>>,
 }
 
-impl<H> SharedHome<H> {
+impl<'a, H> AllGuarded<'a, H> {
     /// # Safety
     ///
     /// The invariants.
     pub(crate) const unsafe fn new(
-        handlers: NonNull<UnsafeCell<H>>,
+        first: NonNull<Guarded<H>>,
         stride: usize,
-        links: NonNull<LinkCell>,
         count: usize,
     ) -> Self {
         // INVARIANT: the caller vouches for them.
-        Self { handlers, stride, links, count }
+        Self { first, stride, count, memory: PhantomData }
     }
 
     /// The way to handler `index`.
-    ///
-    /// # Safety
-    ///
-    /// The links have been published, and the interrupts stay connected during `'a`.
-    const unsafe fn way<'a>(&self, index: usize) -> Option<Way<'a, H>> {
+    const fn way(&self, index: usize) -> Option<Way<'a, H>> {
         if index >= self.count {
             return None;
         }
         // SAFETY: within the handlers (invariant, and the check above).
-        let handler = unsafe { self.handlers.byte_add(index * self.stride) };
+        let guarded = unsafe { self.first.byte_add(index * self.stride) };
         // SAFETY: it lies there and stays (invariant).
-        let handler = unsafe { handler.as_ref() };
-        // SAFETY: within the links, likewise.
-        let link = unsafe { self.links.add(index) };
-        // SAFETY: it lies there and stays (invariant).
-        let link = unsafe { link.as_ref() };
-        // SAFETY: published and connected (caller); touched under the lock only (invariant).
-        Some(unsafe { Way::new(handler, link) })
+        let guarded = unsafe { guarded.as_ref() };
+        // SAFETY: stored, connected, and touched under the lock only (invariant).
+        Some(unsafe { Way::new(guarded) })
     }
 }
 
 /// A DPC and what it runs, as they lie in the memory of a registration for all messages.
-pub struct SharedParts<H, T> {
-    dpc: UnsafeCell<nt::KDPC>,
-    life: Life,
-    /// Written once more before it is opened, when it is known how many messages there are.
-    home: UnsafeCell<SharedHome<H>>,
+pub struct SharedParts<T> {
+    dpc: LiveDpc,
     handler: T,
 }
 
-impl<H, T> fmt::Debug for SharedParts<H, T> {
+impl<T> fmt::Debug for SharedParts<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SharedParts").finish_non_exhaustive()
     }
 }
 
-impl<H, T: SharedDeferredHandler<H>> SharedParts<H, T> {
-    /// Lays `half` out in `place`, not open yet.
+impl<T> SharedParts<T> {
+    /// Lays it out in `place`, not open yet.
     ///
     /// # Safety
     ///
-    /// `place` is valid for writing, resident, and stays put until it has been taken out; `home`
-    /// is that of the handlers it goes with.
-    pub(crate) unsafe fn lay_out(half: SharedDpc<T>, place: NonNull<Self>, home: SharedHome<H>) {
+    /// `place` is valid for writing, zeroed, resident, and stays put until it has been taken out. It
+    /// is that of the shared parts in `block`, which is complete before anything is queued.
+    pub(crate) unsafe fn lay_out<H>(
+        half: SharedDpc<T>,
+        place: NonNull<Self>,
+        block: NonNull<MessageBlock<H, SharedDpc<T>>>,
+    ) where
+        T: SharedDeferredHandler<H>,
+    {
         let SharedDpc { handler, settings } = half;
-        let dpc = UnsafeCell::new(nt::KDPC::default());
-        let parts = Self { dpc, life: Life::new(), home: UnsafeCell::new(home), handler };
+        let at = place.as_ptr();
+        // SAFETY: within the place.
+        let inner = unsafe { &raw mut (*at).handler };
         // SAFETY: valid for writing (caller).
-        unsafe { place.write(parts) };
-        // SAFETY: just written.
-        let dpc = unsafe { place.as_ref() }.dpc.get();
+        unsafe { inner.write(handler) };
+        // SAFETY: within the place.
+        let dpc = unsafe { &raw mut (*at).dpc };
+        // SAFETY: valid for writing and zeroed (caller).
+        unsafe { LiveDpc::lay_out(dpc) };
+        // SAFETY: complete: all of it has been written, but for the KDPC, which is zeroes.
+        let dpc = unsafe { place.as_ref() }.dpc.as_ptr();
         let routine = Some(routine::shared_dpc::<H, T> as _);
         // SAFETY: the KDPC is resident, stays put (caller), and is initialised this once; the
-        // routine takes these parts as its context.
-        unsafe { nt::KeInitializeDpc(dpc, routine, place.as_ptr().cast()) };
+        // routine takes the block of these parts as its context.
+        unsafe { nt::KeInitializeDpc(dpc, routine, block.as_ptr().cast()) };
         // SAFETY: just initialised.
         unsafe { settings.apply(dpc) };
     }
 
-    /// Tells how many of the handlers are connected.
-    ///
-    /// # Safety
-    ///
-    /// Not opened yet; at most as many as there are.
-    pub(crate) unsafe fn set_count(&self, count: usize) {
-        let home = self.home.get();
-        // SAFETY: nobody reads it before it is opened (caller).
-        unsafe { (*home).count = count };
-    }
-
-    /// The DPC's routine: runs the deferred half, unless it is too early or too late.
-    pub(crate) fn run(&self) {
-        if self.life.may_run() {
-            // SAFETY: not written any more, since it is open.
-            let home = unsafe { &*self.home.get() };
-            self.handler.run(&SharedDeferred { home });
+    /// The DPC's routine: runs the deferred half with what `all` returns, unless it is too early or
+    /// too late. `all` is called only when it has been opened, and the teardown waits for it.
+    pub(crate) fn run<'a, H>(&self, all: impl FnOnce() -> AllGuarded<'a, H>)
+    where
+        H: 'a,
+        T: SharedDeferredHandler<H>,
+    {
+        if self.dpc.may_run() {
+            self.handler.run(&SharedDeferred { all: all() });
         }
     }
 }
 
-impl<H, T: SharedDeferredHandler<H>> sealed::Parts<T> for SharedParts<H, T> {
+impl<T> sealed::Parts<T> for SharedParts<T> {
     const DEFERS: bool = true;
 
     fn dpc(&self) -> *mut nt::KDPC {
-        self.dpc.get()
+        self.dpc.as_ptr()
     }
 
     fn inner(&self) -> &T {
@@ -414,14 +404,12 @@ impl<H, T: SharedDeferredHandler<H>> sealed::Parts<T> for SharedParts<H, T> {
     }
 
     unsafe fn open(&self) {
-        if self.life.open() {
-            // SAFETY: initialised when it was laid out.
-            unsafe { super::queue(self.dpc.get()) };
-        }
+        // SAFETY: initialised when it was laid out.
+        unsafe { self.dpc.open() };
     }
 
     fn close(&self) {
-        self.life.close();
+        self.dpc.close();
     }
 
     fn is_inside(&self) -> bool {
@@ -430,8 +418,8 @@ impl<H, T: SharedDeferredHandler<H>> sealed::Parts<T> for SharedParts<H, T> {
     }
 
     unsafe fn remove(&self) {
-        // SAFETY: initialised when it was laid out. What is lost runs no user code (caller).
-        unsafe { nt::KeRemoveQueueDpc(self.dpc.get()) };
+        // SAFETY: initialised when it was laid out; closed, or never opened (caller).
+        unsafe { self.dpc.remove() };
     }
 
     unsafe fn take(place: NonNull<Self>) -> T {

@@ -1,16 +1,16 @@
 //! The deferred half that a threaded DPC runs.
 
-use core::cell::UnsafeCell;
 use core::fmt;
 use core::ptr::NonNull;
 use core::sync::atomic::Ordering;
 
 use super::dpc::Settings;
-use super::life::Life;
+use super::life::LiveDpc;
 use super::{
     Deferred, DeferredHandler, DeferredKind, DpcImportance, Home, ProcessorNumber, current_thread,
     sealed,
 };
+use crate::link::Way;
 use crate::nt::{AtomicU8, AtomicUsize};
 use crate::{nt, routine};
 
@@ -182,65 +182,81 @@ impl Drop for Unwound<'_> {
 }
 
 /// A threaded DPC and what it runs, as they lie in the registration's memory.
-pub struct ThreadedParts<H, T> {
-    dpc: UnsafeCell<nt::KDPC>,
-    life: Life,
+pub struct ThreadedParts<T> {
+    dpc: LiveDpc,
     turn: Turn,
-    home: Home<H>,
     handler: T,
 }
 
-impl<H, T> fmt::Debug for ThreadedParts<H, T> {
+impl<T> fmt::Debug for ThreadedParts<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ThreadedParts").finish_non_exhaustive()
     }
 }
 
 impl<H, T: DeferredHandler<H>> sealed::Laid<H> for ThreadedDpc<T> {
-    type Parts = ThreadedParts<H, T>;
+    type Parts = ThreadedParts<T>;
 
-    unsafe fn lay_out(
+    unsafe fn lay_out<C: Home<H, ThreadedParts<T>>>(
         self,
-        place: NonNull<ThreadedParts<H, T>>,
-        home: Home<H>,
+        place: NonNull<ThreadedParts<T>>,
+        home: NonNull<C>,
     ) -> Result<(), Self> {
         let Self { handler, settings } = self;
-        let dpc = UnsafeCell::new(nt::KDPC::default());
-        let parts = ThreadedParts { dpc, life: Life::new(), turn: Turn::new(), home, handler };
+        let at = place.as_ptr();
+        // SAFETY: within the place.
+        let inner = unsafe { &raw mut (*at).handler };
         // SAFETY: valid for writing (caller).
-        unsafe { place.write(parts) };
-        // SAFETY: just written.
-        let dpc = unsafe { place.as_ref() }.dpc.get();
-        let routine = Some(routine::threaded_dpc::<H, T> as _);
+        unsafe { inner.write(handler) };
+        // SAFETY: within the place.
+        let turn = unsafe { &raw mut (*at).turn };
+        // SAFETY: valid for writing (caller).
+        unsafe { turn.write(Turn::new()) };
+        // SAFETY: within the place.
+        let dpc = unsafe { &raw mut (*at).dpc };
+        // SAFETY: valid for writing and zeroed (caller).
+        unsafe { LiveDpc::lay_out(dpc) };
+        // SAFETY: complete: all of it has been written, but for the KDPC, which is zeroes.
+        let dpc = unsafe { place.as_ref() }.dpc.as_ptr();
+        let routine = Some(routine::threaded_dpc::<H, T, C> as _);
         // SAFETY: the KDPC is resident, stays put (caller), and is initialised this once; the
-        // routine takes these parts as its context.
-        unsafe { nt::KeInitializeThreadedDpc(dpc, routine, place.as_ptr().cast()) };
+        // routine takes the home of these parts as its context.
+        unsafe { nt::KeInitializeThreadedDpc(dpc, routine, home.as_ptr().cast()) };
         // SAFETY: just initialised.
         unsafe { settings.apply(dpc) };
         Ok(())
     }
 }
 
-impl<H, T: DeferredHandler<H>> ThreadedParts<H, T> {
+impl<T> ThreadedParts<T> {
     /// The DPC's routine: runs the deferred half, unless it is too early or too late.
-    pub(crate) fn run(&self) {
-        if self.life.may_run() {
-            self.turn.take(|| {
+    ///
+    /// # Safety
+    ///
+    /// Called by the DPC's routine, with the home of these parts.
+    pub(crate) unsafe fn run<H>(home: &impl Home<H, Self>)
+    where
+        T: DeferredHandler<H>,
+    {
+        let parts = home.parts();
+        if parts.dpc.may_run() {
+            parts.turn.take(|| {
                 // SAFETY: opened after publishing, and the teardown does not disconnect before it
                 // has closed the life and waited for those let in before. A run for another's
                 // mark is inside the DPC of the one that runs it, which is waited for as well.
-                let way = unsafe { self.home.way() };
-                self.handler.run(&Deferred::new(way));
+                // Touched under the lock only (`Home`).
+                let way = unsafe { Way::new(home.guarded()) };
+                parts.handler.run(&Deferred::new(way));
             });
         }
     }
 }
 
-impl<H, T: DeferredHandler<H>> sealed::Parts<T> for ThreadedParts<H, T> {
+impl<T> sealed::Parts<T> for ThreadedParts<T> {
     const DEFERS: bool = true;
 
     fn dpc(&self) -> *mut nt::KDPC {
-        self.dpc.get()
+        self.dpc.as_ptr()
     }
 
     fn inner(&self) -> &T {
@@ -248,15 +264,12 @@ impl<H, T: DeferredHandler<H>> sealed::Parts<T> for ThreadedParts<H, T> {
     }
 
     unsafe fn open(&self) {
-        if self.life.open() {
-            // SAFETY: initialised when it was laid out. What was published is visible to it,
-            // because it was opened after.
-            unsafe { super::queue(self.dpc.get()) };
-        }
+        // SAFETY: initialised when it was laid out.
+        unsafe { self.dpc.open() };
     }
 
     fn close(&self) {
-        self.life.close();
+        self.dpc.close();
     }
 
     fn is_inside(&self) -> bool {
@@ -264,8 +277,8 @@ impl<H, T: DeferredHandler<H>> sealed::Parts<T> for ThreadedParts<H, T> {
     }
 
     unsafe fn remove(&self) {
-        // SAFETY: initialised when it was laid out. What is lost runs no user code (caller).
-        unsafe { nt::KeRemoveQueueDpc(self.dpc.get()) };
+        // SAFETY: initialised when it was laid out; closed, or never opened (caller).
+        unsafe { self.dpc.remove() };
     }
 
     unsafe fn take(place: NonNull<Self>) -> T {

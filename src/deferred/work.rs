@@ -1,10 +1,9 @@
 //! The deferred half that a work item runs, at `PASSIVE_LEVEL`.
 
-use core::cell::UnsafeCell;
 use core::fmt;
 use core::ptr::{self, NonNull};
 
-use super::life::Life;
+use super::life::{Life, LiveDpc};
 use super::work_queue::WorkQueue;
 use super::{DeferredKind, Home, sealed};
 use crate::irql::Irql;
@@ -297,54 +296,70 @@ pub(crate) fn assert_may_queue_work() {
 
 /// A DPC, the work item that it queues, and what that runs, as they lie in the registration's
 /// memory.
-pub struct WorkParts<H, T> {
-    dpc: UnsafeCell<nt::KDPC>,
-    life: Life,
+pub struct WorkParts<T> {
+    dpc: LiveDpc,
     queue: WorkQueue,
-    home: Home<H>,
     handler: T,
 }
 
-impl<H, T> fmt::Debug for WorkParts<H, T> {
+impl<T> fmt::Debug for WorkParts<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WorkParts").finish_non_exhaustive()
     }
 }
 
 impl<H, T: WorkHandler<H>> sealed::Laid<H> for WorkItem<T> {
-    type Parts = WorkParts<H, T>;
+    type Parts = WorkParts<T>;
 
-    unsafe fn lay_out(self, place: NonNull<WorkParts<H, T>>, home: Home<H>) -> Result<(), Self> {
+    unsafe fn lay_out<C: Home<H, WorkParts<T>>>(
+        self,
+        place: NonNull<WorkParts<T>>,
+        home: NonNull<C>,
+    ) -> Result<(), Self> {
         let Some(queue) = WorkQueue::new(self.device) else {
             return Err(self);
         };
-        let handler = self.handler;
-        let dpc = UnsafeCell::new(nt::KDPC::default());
+        let at = place.as_ptr();
+        // SAFETY: within the place.
+        let inner = unsafe { &raw mut (*at).handler };
         // SAFETY: valid for writing (caller).
-        unsafe { place.write(WorkParts { dpc, life: Life::new(), queue, home, handler }) };
-        // SAFETY: just written.
+        unsafe { inner.write(self.handler) };
+        // SAFETY: within the place.
+        let work = unsafe { &raw mut (*at).queue };
+        // SAFETY: valid for writing (caller).
+        unsafe { work.write(queue) };
+        // SAFETY: within the place.
+        let dpc = unsafe { &raw mut (*at).dpc };
+        // SAFETY: valid for writing and zeroed (caller).
+        unsafe { LiveDpc::lay_out(dpc) };
+        // SAFETY: complete: all of it has been written, but for the KDPC, which is zeroes.
         let parts = unsafe { place.as_ref() };
         // SAFETY: it stays put from here on (caller).
         unsafe { parts.queue.initialise() };
-        let routine = Some(routine::work_dpc::<H, T> as _);
+        let routine = Some(routine::work_dpc::<H, T, C> as _);
         // SAFETY: the KDPC is resident, stays put (caller), and is initialised this once; the
-        // routine takes these parts as its context.
-        unsafe { nt::KeInitializeDpc(parts.dpc.get(), routine, place.as_ptr().cast()) };
+        // routine takes the home of these parts as its context.
+        unsafe { nt::KeInitializeDpc(parts.dpc.as_ptr(), routine, home.as_ptr().cast()) };
         Ok(())
     }
 }
 
-impl<H, T: WorkHandler<H>> WorkParts<H, T> {
-    const fn context(&self) -> nt::PVOID {
-        ptr::from_ref(self).cast_mut().cast()
-    }
-
+impl<T> WorkParts<T> {
     /// The DPC's routine: queues the work item, unless it is too early or too late.
-    pub(crate) fn request(&self) {
-        if self.life.may_run() {
-            // SAFETY: the routine takes these parts as its context, and they stay until it is
-            // idle. DISPATCH_LEVEL, since a DPC runs this.
-            unsafe { self.queue.request(Some(routine::work::<H, T>), self.context()) };
+    ///
+    /// # Safety
+    ///
+    /// Called by the DPC's routine, with the home of these parts.
+    pub(crate) unsafe fn request<H, C: Home<H, Self>>(home: &C)
+    where
+        T: WorkHandler<H>,
+    {
+        let parts = home.parts();
+        if parts.dpc.may_run() {
+            let context = ptr::from_ref(home).cast_mut().cast();
+            // SAFETY: the routine takes the home of these parts as its context, and it stays until
+            // it is idle. DISPATCH_LEVEL, since a DPC runs this (caller).
+            unsafe { parts.queue.request(Some(routine::work::<H, T, C>), context) };
         }
     }
 
@@ -352,28 +367,32 @@ impl<H, T: WorkHandler<H>> WorkParts<H, T> {
     ///
     /// # Safety
     ///
-    /// Called by that routine, with its context. The parts may be gone when this returns.
-    pub(crate) unsafe fn run(parts: NonNull<Self>) {
+    /// Called by that routine, with its context. The home may be gone when this returns.
+    pub(crate) unsafe fn run<H, C: Home<H, Self>>(home: NonNull<C>)
+    where
+        T: WorkHandler<H>,
+    {
         // SAFETY: there until the queue is idle, which is at the `end`.
-        let this = unsafe { parts.as_ref() };
-        let routine = Some(routine::work::<H, T> as _);
+        let this = unsafe { home.as_ref() };
+        let parts = this.parts();
+        let routine = Some(routine::work::<H, T, C> as _);
         // SAFETY: called by the routine, with it and its context; nothing is touched after the run.
-        let _run = unsafe { WorkQueue::begin(&this.queue, routine, parts.as_ptr().cast()) };
-        if this.life.may_run() {
+        let _run = unsafe { WorkQueue::begin(&parts.queue, routine, home.as_ptr().cast()) };
+        if parts.dpc.may_run() {
             // SAFETY: opened after publishing, and the teardown does not disconnect before it has
             // closed the life and waited for the run that was let in before; a run that begins
-            // after that wait sees that it is closed.
-            let way = unsafe { this.home.way() };
-            this.handler.run(&Work::device(way));
+            // after that wait sees that it is closed. Touched under the lock only (`Home`).
+            let way = unsafe { Way::new(this.guarded()) };
+            parts.handler.run(&Work::device(way));
         }
     }
 }
 
-impl<H, T: WorkHandler<H>> sealed::Parts<T> for WorkParts<H, T> {
+impl<T> sealed::Parts<T> for WorkParts<T> {
     const DEFERS: bool = true;
 
     fn dpc(&self) -> *mut nt::KDPC {
-        self.dpc.get()
+        self.dpc.as_ptr()
     }
 
     fn inner(&self) -> &T {
@@ -381,14 +400,12 @@ impl<H, T: WorkHandler<H>> sealed::Parts<T> for WorkParts<H, T> {
     }
 
     unsafe fn open(&self) {
-        if self.life.open() {
-            // SAFETY: initialised when it was laid out.
-            unsafe { super::queue(self.dpc.get()) };
-        }
+        // SAFETY: initialised when it was laid out.
+        unsafe { self.dpc.open() };
     }
 
     fn close(&self) {
-        self.life.close();
+        self.dpc.close();
     }
 
     fn is_inside(&self) -> bool {
@@ -401,8 +418,8 @@ impl<H, T: WorkHandler<H>> sealed::Parts<T> for WorkParts<H, T> {
     }
 
     unsafe fn remove(&self) {
-        // SAFETY: initialised when it was laid out. What is lost runs no user code (caller).
-        unsafe { nt::KeRemoveQueueDpc(self.dpc.get()) };
+        // SAFETY: initialised when it was laid out; closed, or never opened (caller).
+        unsafe { self.dpc.remove() };
         // SAFETY: as the caller promises. No DPC asks for a run any more: closed before the last
         // flush.
         unsafe { self.queue.wait_until_idle() };

@@ -2,6 +2,7 @@
 
 use core::alloc::Layout;
 use core::cell::UnsafeCell;
+use core::fmt;
 use core::ptr::{self, NonNull};
 use core::sync::atomic::Ordering;
 
@@ -9,9 +10,9 @@ use super::MessageHalf;
 use super::halves::MessageHalves;
 use crate::connection::Connection;
 use crate::deferred::sealed::Parts;
-use crate::deferred::{Home, SharedHome};
+use crate::deferred::{AllGuarded, Home, SharedDeferredHandler, SharedDpc};
 use crate::handler::{Interrupt, InterruptHandler, MessageId, Serviced, Source};
-use crate::link::{LinkCell, Way};
+use crate::link::{Guarded, Way};
 use crate::nt::AtomicU32;
 use crate::teardown::Body;
 use crate::{nt, pool};
@@ -23,12 +24,23 @@ const CACHE_LINE: usize = 64;
 /// parallel.
 #[repr(C, align(64))]
 pub(super) struct Cell<H, D: MessageHalf<H>> {
-    /// Touched only by the holder of its message's lock; by anyone while not connected.
-    pub(super) handler: UnsafeCell<H>,
+    pub(super) guarded: Guarded<H>,
     pub(super) deferred: D::OwnParts,
 }
 
-/// A registration's memory: this, the cells behind it, the links behind them.
+// SAFETY: the cell stays where it is until the halves have been taken out, and the handler is
+// touched by the holder of its message's lock only.
+unsafe impl<H, D: MessageHalf<H>> Home<H, D::OwnParts> for Cell<H, D> {
+    fn guarded(&self) -> &Guarded<H> {
+        &self.guarded
+    }
+
+    fn parts(&self) -> &D::OwnParts {
+        &self.deferred
+    }
+}
+
+/// A registration's memory: this, and the cells behind it.
 ///
 /// # Invariants
 ///
@@ -36,7 +48,7 @@ pub(super) struct Cell<H, D: MessageHalf<H>> {
 ///   `count` is at most `made` from when it is published.
 /// - From before the connect until after the disconnect there is no `&mut` to it or a cell.
 #[repr(C)]
-pub(crate) struct MessageBlock<H, D: MessageHalf<H>> {
+pub struct MessageBlock<H, D: MessageHalf<H>> {
     /// How many messages the ISR takes: `made` until it is known how many are connected. First, so
     /// that the ISR finds it at its service context.
     count: AtomicU32,
@@ -55,7 +67,12 @@ pub(super) struct MessageState<H, D: MessageHalf<H>> {
     /// What pool returned, which need not lie on a cache line.
     memory: NonNull<u8>,
     cells: NonNull<Cell<H, D>>,
-    links: NonNull<LinkCell>,
+}
+
+impl<H, D: MessageHalf<H>> fmt::Debug for MessageBlock<H, D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MessageBlock").finish_non_exhaustive()
+    }
 }
 
 impl<H, D: MessageHalf<H>> MessageBlock<H, D> {
@@ -77,7 +94,7 @@ impl<H, D: MessageHalf<H>> MessageBlock<H, D> {
         const { Self::ALIGNED };
         let count = messages as usize;
         let size = count
-            .checked_mul(size_of::<Cell<H, D>>() + size_of::<LinkCell>())
+            .checked_mul(size_of::<Cell<H, D>>())
             .and_then(|cells| cells.checked_add(Self::CELLS + CACHE_LINE));
         let layout = size.and_then(|size| Layout::from_size_align(size, pool::ALIGNMENT).ok());
         let Some(memory) = layout.and_then(pool::allocate) else {
@@ -88,45 +105,34 @@ impl<H, D: MessageHalf<H>> MessageBlock<H, D> {
         let block = unsafe { memory.add(padding) }.cast::<Self>();
         // SAFETY: within the memory, whose size is the sum of these.
         let cells = unsafe { block.byte_add(Self::CELLS) }.cast::<Cell<H, D>>();
-        // SAFETY: as above. A cell's size is a multiple of its alignment, which is more than a
-        // link's.
-        let links = unsafe { cells.add(count) }.cast::<LinkCell>();
-
+        // The memory is zeroes, and so begins what is not written here.
         for index in 0..messages {
             let (handler, own) = make(MessageId::from_raw(index));
-            // SAFETY: within the links.
-            let link = unsafe { links.add(index as usize) };
-            // SAFETY: fresh memory.
-            unsafe { link.write(LinkCell::new()) };
             // SAFETY: within the cells.
-            let cell = unsafe { cells.add(index as usize) }.as_ptr();
+            let cell = unsafe { cells.add(index as usize) };
             // SAFETY: within the cell.
-            let place = unsafe { &raw mut (*cell).handler };
-            // SAFETY: fresh memory, aligned.
-            unsafe { place.write(UnsafeCell::new(handler)) };
-            // SAFETY: within the cell, hence not null.
-            let place = unsafe { NonNull::new_unchecked(place) };
-            // SAFETY: both lie in the block as long as the deferred half does, and the handler is
-            // touched under the lock that goes with the link.
-            let home = unsafe { Home::new(place, link) };
+            let guarded = unsafe { &raw mut (*cell.as_ptr()).guarded };
+            let make = |place: *mut H| {
+                // SAFETY: in the cell, valid for writing.
+                unsafe { place.write(handler) };
+            };
+            // SAFETY: fresh memory, zeroed, aligned; this writes a handler.
+            unsafe { Guarded::lay_out(guarded, make) };
             // SAFETY: within the cell.
-            let parts = unsafe { &raw mut (*cell).deferred };
+            let parts = unsafe { &raw mut (*cell.as_ptr()).deferred };
             // SAFETY: as above, hence not null.
             let parts = unsafe { NonNull::new_unchecked(parts) };
-            // SAFETY: fresh memory, aligned, resident, and it stays put.
-            unsafe { D::lay_out_own(own, parts, home) };
+            // SAFETY: fresh memory, zeroed, aligned, resident, and it stays put; the parts are this
+            // cell's, which is complete before it is connected.
+            unsafe { D::lay_out_own(own, parts, cell) };
         }
-        let handlers = cells.cast::<UnsafeCell<H>>();
-        // SAFETY: as many handlers and links lie there as long as the deferred half does; the
-        // handler is the first thing in a cell.
-        let home = unsafe { SharedHome::new(handlers, size_of::<Cell<H, D>>(), links, count) };
         let at = block.as_ptr();
         // SAFETY: within the memory.
         let parts = unsafe { &raw mut (*at).shared };
         // SAFETY: as above, hence not null.
         let parts = unsafe { NonNull::new_unchecked(parts) };
-        // SAFETY: fresh memory, aligned, resident, and it stays put.
-        unsafe { D::lay_out_shared(shared, parts, home) };
+        // SAFETY: as for a cell's parts.
+        unsafe { D::lay_out_shared(shared, parts, block) };
         let state = MessageState {
             made: UnsafeCell::new(messages),
             // KeInitializeSpinLock does nothing but this.
@@ -134,7 +140,6 @@ impl<H, D: MessageHalf<H>> MessageBlock<H, D> {
             connection: UnsafeCell::new(None),
             memory,
             cells,
-            links,
         };
         // SAFETY: within the memory.
         let place = unsafe { &raw mut (*at).state };
@@ -144,13 +149,14 @@ impl<H, D: MessageHalf<H>> MessageBlock<H, D> {
         let place = unsafe { &raw mut (*at).count };
         // SAFETY: fresh memory, aligned.
         unsafe { place.write(AtomicU32::new(messages)) };
-        // INVARIANT: all has been written; nobody else has the block.
+        // INVARIANT: all has been written, or begins as zeroes; nobody else has the block.
         Ok(MessageHalves { block })
     }
 
     /// How many cells there are.
     pub(super) fn made(&self) -> u32 {
-        // SAFETY: changed only by the connecting thread, which shares it with nobody that asks.
+        // SAFETY: changed only by the connecting thread, before there is a registration and before
+        // the shared DPC is opened, which ask.
         unsafe { *self.state.made.get() }
     }
 
@@ -173,18 +179,6 @@ impl<H, D: MessageHalf<H>> MessageBlock<H, D> {
         })
     }
 
-    /// Link `index`.
-    ///
-    /// # Safety
-    ///
-    /// There is one.
-    pub(super) const unsafe fn link(&self, index: u32) -> &LinkCell {
-        // SAFETY: within the links (caller).
-        let link = unsafe { self.state.links.add(index as usize) };
-        // SAFETY: complete since it was allocated.
-        unsafe { link.as_ref() }
-    }
-
     /// The way to handler `index`.
     ///
     /// # Safety
@@ -193,10 +187,8 @@ impl<H, D: MessageHalf<H>> MessageBlock<H, D> {
     pub(super) const unsafe fn way(&self, index: u32) -> Way<'_, H> {
         // SAFETY: there is one (caller).
         let cell = unsafe { self.cell(index) };
-        // SAFETY: as above.
-        let link = unsafe { self.link(index) };
         // SAFETY: published and connected (caller), and its lock guards the handler.
-        unsafe { Way::new(&cell.handler, link) }
+        unsafe { Way::new(&cell.guarded) }
     }
 
     /// The ways to all handlers.
@@ -264,8 +256,8 @@ impl<H, D: MessageHalf<H>> MessageBlock<H, D> {
         let cells = unsafe { this.as_ref() }.state.cells;
         // SAFETY: within the cells (caller).
         let cell = unsafe { cells.add(index as usize) }.as_ptr();
-        // SAFETY: within the cell.
-        let handler = unsafe { &raw const (*cell).handler };
+        // SAFETY: complete (caller).
+        let handler = unsafe { (*cell).guarded.handler() };
         // SAFETY: complete, and read once (caller).
         let handler = unsafe { ptr::read(handler) };
         // SAFETY: within the cell.
@@ -273,7 +265,7 @@ impl<H, D: MessageHalf<H>> MessageBlock<H, D> {
         // SAFETY: as above, hence not null.
         let parts = unsafe { NonNull::new_unchecked(parts) };
         // SAFETY: as the caller promises.
-        (handler.into_inner(), unsafe { D::OwnParts::take(parts) })
+        (handler, unsafe { D::OwnParts::take(parts) })
     }
 
     /// Moves out what all share.
@@ -335,6 +327,7 @@ impl<H: InterruptHandler<D>, D: MessageHalf<H>> MessageBlock<H, D> {
     /// # Safety
     ///
     /// There is such a cell, and the lock that guards its handler is held.
+    #[inline]
     pub(super) unsafe fn service(this: NonNull<Self>, index: u32, source: Source) -> Serviced {
         // SAFETY: the cells are there, in the same memory.
         let cells = unsafe { this.byte_add(Self::CELLS) }.cast::<Cell<H, D>>();
@@ -352,8 +345,29 @@ impl<H: InterruptHandler<D>, D: MessageHalf<H>> MessageBlock<H, D> {
         // the ISR.
         let interrupt = unsafe { Interrupt::new(source, dpc) };
         // SAFETY: the lock is held (caller), and only its holder touches the handler.
-        let handler = unsafe { &mut *cell.handler.get() };
+        let handler = unsafe { &mut *cell.guarded.handler() };
         handler.service(&interrupt)
+    }
+}
+
+impl<H, T: SharedDeferredHandler<H>> MessageBlock<H, SharedDpc<T>> {
+    /// The shared DPC's routine.
+    ///
+    /// # Safety
+    ///
+    /// The block is complete and in place, and no `&mut` to it exists.
+    pub(crate) unsafe fn run_shared(this: NonNull<Self>) {
+        // SAFETY: complete and in place (caller); all its users share it.
+        let block = unsafe { this.as_ref() };
+        block.shared.run(|| {
+            // SAFETY: the cells are there, in the same memory.
+            let first = unsafe { this.byte_add(Self::CELLS) }.cast::<Guarded<H>>();
+            let stride = size_of::<Cell<H, SharedDpc<T>>>();
+            // SAFETY: as many cells lie there, and each begins with what is guarded. All is published
+            // before this is opened, and the teardown does not disconnect before it has closed it
+            // and waited for those let in before.
+            unsafe { AllGuarded::new(first, stride, block.made() as usize) }
+        });
     }
 }
 

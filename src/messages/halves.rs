@@ -97,7 +97,7 @@ impl<H, D: MessageHalf<H>> MessageHalves<H, D> {
     pub fn handler(&self, index: usize) -> Option<&H> {
         let cell = self.cell(index)?;
         // SAFETY: nobody else has it (invariant), and `self` is borrowed.
-        Some(unsafe { &*cell.handler.get() })
+        Some(unsafe { &*cell.guarded.handler() })
     }
 
     /// Handler `index`, to change; `None` past the last one. Any IRQL.
@@ -119,7 +119,7 @@ impl<H, D: MessageHalf<H>> MessageHalves<H, D> {
     pub fn handler_mut(&mut self, index: usize) -> Option<&mut H> {
         let cell = self.cell(index)?;
         // SAFETY: nobody else has it (invariant), and `self` is borrowed.
-        Some(unsafe { &mut *cell.handler.get() })
+        Some(unsafe { &mut *cell.guarded.handler() })
     }
 
     /// The deferred half of handler `index`; `None` past the last one. Any IRQL.

@@ -144,9 +144,9 @@ impl<H: InterruptHandler<D>, D: MessageHalf<H>> MessageRegistration<H, D> {
     /// ```
     #[must_use]
     pub fn kind(&self) -> ConnectionKind {
-        let messages = self.connection().and_then(Connection::messages);
-        messages
-            .map_or(ConnectionKind::LineBased, |messages| ConnectionKind::MessageBased { messages })
+        self.message_table().map_or(ConnectionKind::LineBased, |table| {
+            ConnectionKind::MessageBased { messages: table.count() }
+        })
     }
 
     /// The messages that are connected; `None` on a line. Any IRQL.
@@ -164,7 +164,9 @@ impl<H: InterruptHandler<D>, D: MessageHalf<H>> MessageRegistration<H, D> {
     /// ```
     #[must_use]
     pub fn message_table(&self) -> Option<MessageTable<'_>> {
-        self.connection().and_then(Connection::table)
+        // SAFETY: of an allowed form, or there were no registration; there are as many handlers as
+        // messages were read from it.
+        unsafe { self.connection()?.table(self.block().made()) }
     }
 
     /// Silences the device and reports its interrupts inactive: each handler's

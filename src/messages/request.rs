@@ -17,7 +17,7 @@ use crate::device::PhysicalDevice;
 use crate::error::ConnectErrorKind;
 use crate::handler::{InterruptHandler, MessageId};
 use crate::irql::Irql;
-use crate::link::Link;
+use crate::link::measure_irql;
 use crate::teardown::{dismantle, drain};
 use crate::{nt, routine};
 
@@ -274,8 +274,6 @@ fn connect<H: InterruptHandler<D>, D: MessageHalf<H>>(
                         // SAFETY: PASSIVE_LEVEL (caller).
                         unsafe { way.enable() };
                     }
-                    // SAFETY: not open yet, and `connected` is at most what there was.
-                    unsafe { D::set_count(&shared.shared, connected as usize) };
                     // SAFETY: published, connected, and so until the teardown has closed it.
                     unsafe { shared.shared.open() };
                     for cell in shared.cells() {
@@ -298,7 +296,8 @@ fn connect<H: InterruptHandler<D>, D: MessageHalf<H>>(
     Err((undone, MessageHalves { block }))
 }
 
-/// Calls the kernel, for the messages and if need be for the line.
+/// Calls the kernel, for the messages and if need be for the line. What was connected for the line is
+/// a line; what was connected for the messages is not.
 fn call<H: InterruptHandler<D>, D: MessageHalf<H>>(
     device: PhysicalDevice,
     fall_back_to_line: bool,
@@ -310,7 +309,8 @@ fn call<H: InterruptHandler<D>, D: MessageHalf<H>>(
     // line is connected by a call of its own, with a lock of our own.
     let refused = Service { routine: Some(routine::refused_line), context, lock: ptr::null_mut() };
     let routine = Some(routine::each_message::<H, D> as _);
-    let parameters = message_parameters(device, nt::CONNECT_MESSAGE_BASED, routine, refused);
+    let parameters =
+        |written| message_parameters(device, nt::CONNECT_MESSAGE_BASED, routine, refused, written);
     // SAFETY: PASSIVE_LEVEL (caller). Context and routine are the block and its; it is complete,
     // and stays until the teardown.
     let connection = unsafe { call_kernel(parameters) }?;
@@ -325,9 +325,17 @@ fn call<H: InterruptHandler<D>, D: MessageHalf<H>>(
     // SAFETY: complete, and shared.
     let lock = unsafe { block.as_ref() }.state.lock.get();
     let routine = Some(routine::each_line::<H, D> as _);
-    let parameters = line_parameters(device, Service { routine, context, lock });
+    let line = Service { routine, context, lock };
+    let parameters = |written| line_parameters(device, line, written);
     // SAFETY: as above.
-    unsafe { call_kernel(parameters) }
+    let connection = unsafe { call_kernel(parameters) }?;
+    if connection.form() == Form::LineBased {
+        return Ok(connection);
+    }
+    let version = connection.version();
+    // SAFETY: as above.
+    unsafe { connection.disconnect() };
+    Err(ConnectErrorKind::Unexpected { version })
 }
 
 /// Checks what was connected, and publishes what synchronising needs. Returns how many handlers
@@ -337,28 +345,39 @@ fn publish<H: InterruptHandler<D>, D: MessageHalf<H>>(
     connection: &Connection,
 ) -> Result<u32, ConnectErrorKind> {
     let unexpected = ConnectErrorKind::Unexpected { version: connection.version() };
-    let connected = match (connection.form(), connection.messages()) {
-        (Form::LineBased, _) => 1,
-        (_, Some(messages)) if messages > block.made() => {
+    if !matches!(connection.form(), Form::LineBased | Form::MessageBased) {
+        return Err(unexpected);
+    }
+    // SAFETY: allowed: a line comes from the call for a line only, messages from that for messages.
+    let messages = unsafe { connection.read_messages() };
+    let connected = match messages {
+        None => 1,
+        Some(messages) if messages > block.made() => {
             return Err(ConnectErrorKind::TooManyMessages { handlers: block.made(), messages });
         }
-        (_, Some(messages)) if messages > 0 => messages,
-        _ => return Err(unexpected),
+        Some(0) => return Err(unexpected),
+        Some(messages) => messages,
     };
+    // SAFETY: as above, and the number was just read.
+    let table = unsafe { connection.table(connected) };
     for index in 0..connected {
-        let object = connection.table().map_or_else(
-            || connection.synchronization_object(),
+        let object = table.map_or_else(
+            // SAFETY: as above.
+            || unsafe { connection.object(connected, 0) },
             |table| table.object(index as usize),
         );
+        let object = object.ok_or(unexpected)?;
         // SAFETY: PASSIVE_LEVEL (caller), and connected.
-        let link = unsafe { Link::measure(object.ok_or(unexpected)?) };
-        if link.synchronize_irql <= Irql::DISPATCH {
-            return Err(ConnectErrorKind::NoDeviceIrql(link.synchronize_irql));
+        let irql = unsafe { measure_irql(object) };
+        if irql <= Irql::DISPATCH {
+            return Err(ConnectErrorKind::NoDeviceIrql(irql));
         }
         // SAFETY: at most as many as there are handlers.
-        let cell = unsafe { block.link(index) };
+        let guarded = &unsafe { block.cell(index) }.guarded;
         // SAFETY: not open yet, and there is no registration yet.
-        unsafe { cell.publish(link) };
+        unsafe { guarded.set_object(object) };
+        // SAFETY: as above.
+        unsafe { guarded.set_synchronize_irql(irql) };
     }
     Ok(connected)
 }

@@ -4,6 +4,7 @@ use core::ffi::c_void;
 use core::fmt;
 use core::mem::ManuallyDrop;
 use core::ptr::NonNull;
+use core::sync::atomic::Ordering;
 
 use super::PassiveHalf;
 use super::block::{PassiveBlock, PassiveWay};
@@ -164,8 +165,8 @@ impl<H: PassiveInterruptHandler<D>, D: PassiveHalf<H>> PassiveInterruptRegistrat
     /// ```
     #[must_use]
     pub fn kind(&self) -> ConnectionKind {
-        match self.connection().and_then(Connection::messages) {
-            Some(messages) => ConnectionKind::MessageBased { messages },
+        match self.message_table() {
+            Some(table) => ConnectionKind::MessageBased { messages: table.count() },
             None if self.block().interrupt.resource.is_some() => {
                 ConnectionKind::FullySpecified { vectors: 1 }
             }
@@ -185,7 +186,9 @@ impl<H: PassiveInterruptHandler<D>, D: PassiveHalf<H>> PassiveInterruptRegistrat
     /// ```
     #[must_use]
     pub fn message_table(&self) -> Option<MessageTable<'_>> {
-        self.connection().and_then(Connection::table)
+        let messages = self.block().interrupt.messages.load(Ordering::Relaxed);
+        // SAFETY: of an allowed form, or there were no registration; the number was read from it.
+        unsafe { self.connection()?.table(messages) }
     }
 
     /// The resource of a fully specified connection. Any IRQL.

@@ -13,7 +13,7 @@ use crate::deferred::{DeferredKind, NoDeferred};
 use crate::device::PhysicalDevice;
 use crate::error::{ConnectError, ConnectErrorKind};
 use crate::irql::Irql;
-use crate::link::Link;
+use crate::link::measure_irql;
 use crate::passive::sealed::Parts;
 use crate::resource::InterruptResource;
 use crate::teardown::{dismantle, drain};
@@ -369,7 +369,7 @@ impl Request {
         match (self, connection.form()) {
             (Self::Line, Form::LineBased)
             | (Self::Vector(_), Form::FullySpecified)
-            | (Self::Messages, Form::MessageBased) => Ok(()),
+            | (Self::Messages, Form::PassiveMessageBased) => Ok(()),
             (Self::Messages, Form::LineBased) => Err(ConnectErrorKind::NoMessages),
             _ => Err(ConnectErrorKind::Unexpected { version: connection.version() }),
         }
@@ -440,13 +440,16 @@ fn call<H: PassiveInterruptHandler<D>, D: PassiveHalf<H>>(
     let context: nt::PVOID = block.as_ptr().cast();
     let line =
         Service { routine: Some(routine::passive_line::<H, D>), context, lock: ptr::null_mut() };
-    let parameters = match request {
-        Request::Line => line_parameters(device, line),
-        Request::Vector(resource) => vector_parameters(device, resource, Irql::PASSIVE, line),
+    let parameters = |written| match request {
+        Request::Line => line_parameters(device, line, written),
+        Request::Vector(resource) => {
+            vector_parameters(device, resource, Irql::PASSIVE, line, written)
+        }
         Request::Messages => {
             let refused = Service { routine: Some(routine::refused_line), ..line };
             let routine = Some(routine::passive_message::<H, D> as _);
-            message_parameters(device, nt::CONNECT_MESSAGE_BASED_PASSIVE, routine, refused)
+            let version = nt::CONNECT_MESSAGE_BASED_PASSIVE;
+            message_parameters(device, version, routine, refused, written)
         }
     };
     // SAFETY: PASSIVE_LEVEL (`check`). Context and routine are the block and its; it is complete,
@@ -461,17 +464,18 @@ fn publish<H: PassiveInterruptHandler<D>, D: PassiveHalf<H>>(
     connection: &Connection,
 ) -> Result<(), ConnectErrorKind> {
     request.allows(connection)?;
-    let Some(object) = connection.synchronization_object() else {
+    // SAFETY: just looked at.
+    let messages = unsafe { connection.read_messages() }.unwrap_or(u32::MAX);
+    // SAFETY: likewise, and the number was just read.
+    let Some(object) = (unsafe { connection.object(messages, 0) }) else {
         return Err(ConnectErrorKind::Unexpected { version: connection.version() });
     };
     // SAFETY: PASSIVE_LEVEL (`check`), and connected.
-    let Link { object, synchronize_irql } = unsafe { Link::measure(object) };
+    let synchronize_irql = unsafe { measure_irql(object) };
     if synchronize_irql != Irql::PASSIVE {
         return Err(ConnectErrorKind::NotPassive(synchronize_irql));
     }
-    if let Some(messages) = connection.messages() {
-        block.interrupt.messages.store(messages, Ordering::Relaxed);
-    }
+    block.interrupt.messages.store(messages, Ordering::Relaxed);
     // SAFETY: nobody reads it yet: there is no registration, and the deferred half is not open.
     unsafe { *block.core.object.get() = object };
     Ok(())

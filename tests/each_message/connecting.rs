@@ -338,6 +338,37 @@ fn what_the_kernel_should_not_be_asked_for_fails_before_a_handler_is_made() {
 }
 
 #[test]
+fn a_version_that_neither_call_asked_for_is_undone() {
+    let machine = Machine::new(1).enter();
+    let messages = machine.device().messages(2).build();
+    let line = machine.device().line().build();
+    let nobody_asked = [
+        nt::CONNECT_FULLY_SPECIFIED,
+        nt::CONNECT_FULLY_SPECIFIED_GROUP,
+        nt::CONNECT_MESSAGE_BASED_PASSIVE,
+        77,
+    ];
+    let for_messages = nobody_asked.map(|version| (&messages, 0, version));
+    let for_the_line = nobody_asked.map(|version| (&line, 1, version));
+    let messages_for_the_line = (&line, 1, nt::CONNECT_MESSAGE_BASED);
+    for (device, call, version) in
+        for_messages.into_iter().chain(for_the_line).chain([messages_for_the_line])
+    {
+        let diary = Diary::default();
+        machine.fail(Call::IoConnectInterruptEx, call, Fault::Version(version));
+        let error = EachMessage::new(physical_device(device), 2)
+            .fall_back_to_line()
+            .connect(|_| Handler::new(&diary))
+            .unwrap_err();
+        let unexpected = ConnectErrorKind::Unexpected { version };
+        assert_eq!(error.kind(), unexpected, "call {call}, Version {version}");
+        drop(error);
+        assert_eq!(diary.read(), [HandlerDropped; 2]);
+        assert!(machine.left_behind().is_empty());
+    }
+}
+
+#[test]
 fn a_success_that_does_not_go_with_the_request_is_undone() {
     let cases = [
         (Fault::StoresNull, ConnectErrorKind::NothingConnected),

@@ -249,31 +249,43 @@ DECLSPEC_NOINLINE static VOID ProbeDisconnect(PPROBE_DEVICE Device)
     KeFlushQueuedDpcs();
 }
 
+/* Say to the bed that what has this name begins, and that it has ended. Functions by themselves, so that every marker
+   costs the same. */
+DECLSPEC_NOINLINE static VOID ProbeBegin(PCSTR Name)
+{
+    DbgPrint("bench: begin %s\n", Name);
+}
+
+DECLSPEC_NOINLINE static VOID ProbeEnd(VOID)
+{
+    DbgPrint("bench: end\n");
+}
+
 /* A function by itself, so that it is the same code each time. */
 DECLSPEC_NOINLINE static NTSTATUS ProbeRound(PPROBE_DEVICE Device)
 {
     NTSTATUS status;
 
-    DbgPrint("bench: begin %s\n", "nothing");
-    DbgPrint("bench: end\n");
+    ProbeBegin("nothing");
+    ProbeEnd();
 
-    DbgPrint("bench: begin %s\n", "connect");
+    ProbeBegin("connect");
     status = ProbeConnect(Device);
-    DbgPrint("bench: end\n");
+    ProbeEnd();
     if (!NT_SUCCESS(status)) {
         return status;
     }
-    DbgPrint("bench: begin %s\n", "synchronize");
+    ProbeBegin("synchronize");
     ProbeSynchronize(Device);
-    DbgPrint("bench: end\n");
+    ProbeEnd();
 
-    DbgPrint("bench: begin %s\n", "synchronize, IRQL checked");
+    ProbeBegin("synchronize, IRQL checked");
     ProbeSynchronizeChecked(Device);
-    DbgPrint("bench: end\n");
+    ProbeEnd();
 
-    DbgPrint("bench: begin %s\n", "disconnect");
+    ProbeBegin("disconnect");
     ProbeDisconnect(Device);
-    DbgPrint("bench: end\n");
+    ProbeEnd();
     return STATUS_SUCCESS;
 }
 

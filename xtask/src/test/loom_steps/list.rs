@@ -65,7 +65,7 @@ pub(super) const STEPS: [Step; 34] = [
     },
     Step {
         name: "6: it is taken off the queue",
-        file: "deferred/dpc.rs",
+        file: "deferred/life.rs",
         from: "unsafe { nt::KeRemoveQueueDpc(self.dpc.get()) };",
         to: "if !OUT { unsafe { nt::KeRemoveQueueDpc(self.dpc.get()) }; }",
         exploration: "line::a_device_that_goes_on_interrupting_while_it_is_removed",
@@ -120,7 +120,7 @@ pub(super) const STEPS: [Step; 34] = [
     },
     Step {
         name: "connecting: what is parked is queued again",
-        file: "deferred/dpc.rs",
+        file: "deferred/life.rs",
         from: "unsafe { super::queue(self.dpc.get()) };",
         to: "if !OUT { unsafe { super::queue(self.dpc.get()) }; }",
         exploration: "line::an_isr_before_connect_has_returned",
@@ -178,9 +178,9 @@ pub(super) const STEPS: [Step; 34] = [
     Step {
         name: "a threaded DPC: one thread runs it at a time",
         file: "deferred/threaded.rs",
-        from: "            self.turn.take(|| {",
-        to: "            if OUT {\n                let way = unsafe { self.home.way() };\n                \
-             return self.handler.run(&Deferred::new(way));\n            }\n            self.turn.take(|| {",
+        from: "            parts.turn.take(|| {",
+        to: "            if OUT {\n                let way = unsafe { Way::new(home.guarded()) };\n                \
+             return parts.handler.run(&Deferred::new(way));\n            }\n            parts.turn.take(|| {",
         exploration: "threaded::two_processors_take_turns",
         outcome: Outcome::Found("Causality violation"),
     },
