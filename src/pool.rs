@@ -17,13 +17,17 @@ pub(crate) const ALIGNMENT: usize = 16;
 
 /// Zeroed nonpaged memory for `layout`; `None` when there is none.
 ///
+/// Zeroes are what [`ExAllocatePool2`][page] gives unless it is told `POOL_FLAG_UNINITIALIZED`, and
+/// what begins as zeroes is not written again.
+///
+/// [page]: https://learn.microsoft.com/windows-hardware/drivers/ddi/wdm/nf-wdm-exallocatepool2
+///
 /// The caller keeps the alignment within [`ALIGNMENT`] and the size above zero.
 ///
 /// IRQL: at most `DISPATCH_LEVEL`.
 pub(crate) fn allocate(layout: Layout) -> Option<NonNull<u8>> {
     debug_assert!(layout.align() <= ALIGNMENT && layout.size() > 0, "pool cannot give this");
-    // SAFETY: at most DISPATCH_LEVEL (caller); the tag has four
-    // characters. A size of 0 would be no memory error, and does not occur.
+    // SAFETY: at most DISPATCH_LEVEL (caller); the tag has four characters. A size of 0 would be no memory error, and does not occur.
     let memory = unsafe { nt::ExAllocatePool2(nt::POOL_FLAG_NON_PAGED, layout.size() as u64, TAG) };
     NonNull::new(memory.cast())
 }
