@@ -243,7 +243,7 @@ impl<H: InterruptHandler<D>, D: DeferredHalf<H>> Block<H, D> {
         unsafe { routine::synchronize(object, this, Self::publish_under_the_lock) };
         // SAFETY: written just now, by nobody else, and not again.
         let irql = unsafe { self.guarded.synchronize_irql() };
-        if irql > Irql::DISPATCH { Ok(()) } else { Err(irql) }
+        if irql.is_a_devices() { Ok(()) } else { Err(irql) }
     }
 
     /// What of [`publish`](Self::publish) is done by the lock's holder.
@@ -253,7 +253,7 @@ impl<H: InterruptHandler<D>, D: DeferredHalf<H>> Block<H, D> {
         let irql = Irql::current();
         // SAFETY: once, and before anybody reads it (`publish`).
         unsafe { block.guarded.set_synchronize_irql(irql) };
-        if irql > Irql::DISPATCH {
+        if irql.is_a_devices() {
             // SAFETY: written by `publish`, and not again.
             let messages = unsafe { *block.interrupt.messages.get() };
             // SAFETY: the lock is held here.

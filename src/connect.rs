@@ -44,7 +44,7 @@ impl Request<'_> {
         resources
             .iter()
             .map(InterruptResource::irql)
-            .find(|&irql| irql <= Irql::DISPATCH)
+            .find(|irql| !irql.is_a_devices())
             .map_or(Ok(()), |irql| Err(ConnectErrorKind::NoDeviceIrql(irql)))
     }
 

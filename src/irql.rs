@@ -96,6 +96,11 @@ impl Irql {
         self.0
     }
 
+    /// Whether devices interrupt at it, all but the passive ones: it is a DIRQL.
+    pub(crate) const fn is_a_devices(self) -> bool {
+        self.0 > Self::DISPATCH.0
+    }
+
     /// The IRQL that the current processor runs at. Any IRQL.
     ///
     /// See [`KeGetCurrentIrql`][page].
@@ -131,5 +136,17 @@ impl fmt::Display for Irql {
             Self::DISPATCH => f.write_str("DISPATCH_LEVEL"),
             Self(raw) => write!(f, "IRQL {raw}"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn devices_interrupt_above_dispatch_level() {
+        let below = [Irql::PASSIVE, Irql::APC, Irql::DISPATCH];
+        assert!(!below.iter().any(|irql| irql.is_a_devices()));
+        assert!([3, 15].map(Irql::from_raw).iter().all(|irql| irql.is_a_devices()));
     }
 }

@@ -27,7 +27,8 @@ pub(crate) const ALIGNMENT: usize = 16;
 /// IRQL: at most `DISPATCH_LEVEL`.
 pub(crate) fn allocate(layout: Layout) -> Option<NonNull<u8>> {
     debug_assert!(layout.align() <= ALIGNMENT && layout.size() > 0, "pool cannot give this");
-    // SAFETY: at most DISPATCH_LEVEL (caller); the tag has four characters. A size of 0 would be no memory error, and does not occur.
+    // SAFETY: at most DISPATCH_LEVEL (caller); the tag has four characters. A size of 0 would be no
+    // memory error, and does not occur.
     let memory = unsafe { nt::ExAllocatePool2(nt::POOL_FLAG_NON_PAGED, layout.size() as u64, TAG) };
     NonNull::new(memory.cast())
 }

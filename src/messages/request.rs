@@ -369,7 +369,7 @@ fn publish<H: InterruptHandler<D>, D: MessageHalf<H>>(
         let object = object.ok_or(unexpected)?;
         // SAFETY: PASSIVE_LEVEL (caller), and connected.
         let irql = unsafe { measure_irql(object) };
-        if irql <= Irql::DISPATCH {
+        if !irql.is_a_devices() {
             return Err(ConnectErrorKind::NoDeviceIrql(irql));
         }
         // SAFETY: at most as many as there are handlers.
